@@ -1,0 +1,28 @@
+# LibTorch 2.11 as the imported target `libtorch::cpu`.
+#
+# find_package(Torch) is not used on purpose: it requires a CUDA toolkit and edits global CUDA flags.
+# TRIREME_LIBTORCH names the folder that holds include/ and lib/ (an unpacked distribution, or torch/ of the wheel).
+# The headers go last in the search order: they bundle a copy of fmt that must not shadow the system's.
+
+set(TRIREME_LIBTORCH "" CACHE PATH "LibTorch 2.11: the folder with include/ and lib/")
+set(_libtorch "${TRIREME_LIBTORCH}")
+if(NOT _libtorch)
+  set(_libtorch "${PROJECT_SOURCE_DIR}/.deps/libtorch/torch")
+endif()
+if(NOT EXISTS "${_libtorch}/include/ATen/core/Tensor.h")
+  message(FATAL_ERROR "LibTorch not found in ${_libtorch}\n"
+    "hint: run launch/setup, or pass -DTRIREME_LIBTORCH=/path/to/libtorch")
+endif()
+file(STRINGS "${_libtorch}/include/torch/headeronly/version.h" _version REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
+if(NOT _version MATCHES "MAJOR 2.*MINOR 11")
+  message(FATAL_ERROR "${_libtorch} is not LibTorch 2.11: ${_version}\nhint: Trireme is built against exactly this release")
+endif()
+
+add_library(libtorch::cpu INTERFACE IMPORTED)
+target_compile_options(libtorch::cpu INTERFACE
+  "SHELL:-idirafter ${_libtorch}/include"
+  "SHELL:-idirafter ${_libtorch}/include/torch/csrc/api/include")
+# LibTorch's wheel is built with NDEBUG; without it header-side checks read flags that it never sets.
+target_compile_definitions(libtorch::cpu INTERFACE NDEBUG USE_DISTRIBUTED)
+target_link_libraries(libtorch::cpu INTERFACE "${_libtorch}/lib/libtorch_cpu.so" "${_libtorch}/lib/libc10.so")
+target_link_options(libtorch::cpu INTERFACE "-Wl,-rpath,${_libtorch}/lib" "-Wl,--allow-shlib-undefined")

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <trireme/core/random.h>
+
+#include <ATen/core/Tensor.h>
+
+namespace trireme::core {
+
+/// One micro-batch of one rank. Every field's first dimension is the number of samples of this rank, which may be 0 on the
+/// last batch of an epoch and need not be equal on all ranks.
+struct Batch {
+  struct Field {
+    std::string name;
+    at::Tensor values;
+  };
+  std::vector<Field> fields;
+  /// Global sample ids in the order of the first dimension: what errors name and what sample-wise randomness is keyed by.
+  std::vector<int64_t> samples;
+  /// Key of the randomness of this micro-batch (seed, step, micro-step), the same on all ranks; fold in the sample.
+  RandomKey random;
+
+  [[nodiscard]] int64_t size() const { return static_cast<int64_t>(samples.size()); }
+  /// The field's tensor; an Error of kind `configuration` that lists the fields there are if it is absent.
+  [[nodiscard]] const at::Tensor& at(std::string_view name) const;
+  [[nodiscard]] bool has(std::string_view name) const;
+};
+
+}  // namespace trireme::core
+
+namespace trireme {
+using core::Batch;
+}

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace trireme::guard {
+
+struct GuardConfig {
+  std::string nonfinite = "stop";
+  int64_t hang_seconds = 600;
+  template <class B>
+  void bind(B& b) {
+    b.key("nonfinite", nonfinite)
+        .doc(
+            "what a step whose loss or gradients are not finite does: end the run, or leave the "
+            "parameters alone and go on")
+        .one_of({"stop", "skip"});
+    b.key("hang_seconds", hang_seconds)
+        .doc("how long one communication may take before the run counts as hung")
+        .unit("s")
+        .at_least(1);
+  }
+};
+
+}  // namespace trireme::guard

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <array>
+#include <csignal>
+#include <filesystem>
+
+namespace trireme::guard {
+
+/// What someone outside asked of the run since the last look.
+struct Requests {
+  bool stop = false;  ///< save and leave with code 75
+  bool save = false;
+  int signal = 0;  ///< that asked to stop, 0 if none did
+};
+
+/// Catches SIGUSR1, SIGTERM and SIGINT while it lives; each asks the run to stop. A second SIGINT
+/// ends the process as if nobody caught it. The handlers only set flags. One at a time per process;
+/// every rank has one, and the ranks agree later.
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  /// The signal that asked first, or 0. Stays until the end: a request to stop is not taken back.
+  [[nodiscard]] int received() const;
+
+ private:
+  static constexpr std::array<int, 3> caught_{SIGUSR1, SIGTERM, SIGINT};
+  std::array<struct sigaction, 3> before_{};
+};
+
+/// The files `control/stop` and `control/save` of the run folder. Only rank 0 looks. Looking
+/// removes them, so that the resumed run is not stopped by the same file again.
+[[nodiscard]] Requests take_control_files(const std::filesystem::path& control);
+
+}  // namespace trireme::guard

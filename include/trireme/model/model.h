@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <trireme/autograd/unit.h>
+#include <trireme/core/batch.h>
+
+namespace trireme::model {
+
+/// What one micro-batch contributes. Sums, never means: weights of all ranks and micro-batches are added before anything
+/// is divided, so every layout gives the same update.
+struct LossSums {
+  at::Tensor loss_sum;  ///< 0-dim float32 with grad: the sum of the losses of what `weight` counts
+  at::Tensor weight;    ///< 0-dim float64 on the host: how many tokens (samples, pixels, ...) the sum counts; may be 0
+  /// More sums to report divided by the weight, e.g. {"accuracy", correct}: 0-dim float64 without grad.
+  std::vector<std::pair<std::string, at::Tensor>> metrics;
+};
+
+/// A model that Trireme trains. Built on one rank's device; every rank holds an equal one.
+class Model {
+ public:
+  virtual ~Model();
+
+  /// Forward and loss of a micro-batch (which may be empty: weight 0 and a loss_sum that still reaches all parameters).
+  virtual LossSums loss(const core::Batch& batch) = 0;
+
+  /// The units in the order of their first use; together they hold all parameters and buffers.
+  [[nodiscard]] virtual std::vector<autograd::Unit*> units() = 0;
+
+  /// How many units the loss counts in one full sample (tokens of a sequence: T; images: 1): the nominal weight.
+  [[nodiscard]] virtual double nominal_weight_per_sample() const = 0;
+  /// What throughput is reported in besides samples: tokens of one sample, 0 if the model has none.
+  [[nodiscard]] virtual int64_t tokens_per_sample() const { return 0; }
+
+  /// Checks that data of these properties can be fed; throws kind `configuration` with both sides named (e.g. vocabularies).
+  virtual void check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const;
+
+  void build(const autograd::BuildContext& context);
+  [[nodiscard]] core::ParameterSet parameters();
+  [[nodiscard]] core::ParameterSet buffers();
+  void set_training(bool on);
+};
+
+/// A model that continues token sequences.
+class LanguageModel {
+ public:
+  virtual ~LanguageModel();
+  [[nodiscard]] virtual int64_t context_length() const = 0;
+  [[nodiscard]] virtual int64_t vocabulary() const = 0;
+  /// tokens_BT (int64) to the logits of the last position, [B, vocabulary], float32.
+  [[nodiscard]] virtual at::Tensor next_logits(const at::Tensor& tokens_BT) = 0;
+};
+
+}  // namespace trireme::model

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <trireme/core/parameters.h>
+#include <trireme/core/state.h>
+#include <trireme/optim/config.h>
+
+#include <memory>
+
+#include <ATen/core/Tensor.h>
+
+namespace trireme::optim {
+
+struct StepInputs {
+  double lr = 0.0;
+  /// 0-dim float32 on the device that gradients are multiplied by: weights, clipping and 1 / loss
+  /// scale in one. Undefined: 1.
+  at::Tensor gradient_scale;
+  /// 0-dim float32 on the device: other than 0, parameters and state stay as they are to the bit.
+  /// Undefined: 0.
+  at::Tensor nonfinite;
+};
+
+/// Updates parameters from their gradients. The gradients are float32, laid out like their
+/// parameters (see parallel::GradientReducer), also for bfloat16 and float16 parameters, which then
+/// have float32 masters here. State: `master/<p>`, `optim/<slot>/<p>`, and the scalar
+/// `optim/steps`.
+class Optimizer : public core::Stateful {
+ public:
+  /// One update; clears the gradients, also where the update is skipped. The host does not wait for
+  /// the device.
+  virtual void step(const StepInputs& inputs) = 0;
+  /// Call after parameters were changed by others (weights loaded, broadcast): takes the masters
+  /// from them again.
+  virtual void parameters_changed() = 0;
+  /// 0-dim int64 on the device: the updates made, without the skipped ones.
+  [[nodiscard]] virtual const at::Tensor& steps() const = 0;
+};
+
+/// An optimizer for all parameters that the configuration does not freeze. Error `configuration`
+/// for impossible settings.
+[[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config,
+                                                        const core::ParameterSet& parameters);
+
+}  // namespace trireme::optim

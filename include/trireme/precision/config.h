@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace trireme::precision {
+
+struct PrecisionConfig {
+  std::string compute = "auto";
+  std::string mode = "parameters";
+  std::string reduce = "fp32";
+  std::string loss_scale = "dynamic";
+  int64_t growth_interval = 2000;
+
+  template <class B>
+  void bind(B& b) {
+    b.key("compute", compute)
+        .doc("type of the arithmetic; auto: bf16 on GPUs that have it, else fp16; fp32 on CPUs")
+        .one_of({"auto", "fp32", "bf16", "fp16"})
+        .identity();
+    b.key("mode", mode)
+        .doc("parameters: held in the compute type with fp32 masters; autocast: fp32, cast per op")
+        .one_of({"parameters", "autocast"})
+        .identity();
+    b.key("reduce", reduce)
+        .doc("type in which gradients travel between ranks")
+        .one_of({"fp32", "bf16"})
+        .identity();
+    b.key("loss_scale", loss_scale).doc("fp16 only: dynamic, off, or a fixed number").identity();
+    b.key("growth_interval", growth_interval)
+        .doc("finite steps after which a dynamic loss scale doubles")
+        .unit("steps")
+        .at_least(1)
+        .identity();
+  }
+};
+
+}  // namespace trireme::precision

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <trireme/core/state.h>
+#include <trireme/report/rank_reducer.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace trireme::report {
+
+constexpr int record_schema = 1;
+
+/// One logged step, over all ranks.
+struct StepMetrics {
+  int64_t step = 0;
+  int64_t epoch = 0;
+  double loss = 0;  ///< weighted mean of this step over all ranks
+  double lr = 0;
+  double grad_norm = 0;  ///< before clipping
+  int64_t samples = 0;   ///< since the start of the run
+  int64_t tokens = 0;    ///< likewise; 0 for models without tokens
+  double step_seconds = 0;
+  double samples_per_second = 0;
+  double tokens_per_second = 0;
+  int64_t skipped = 0;  ///< steps left out since the start of the run
+};
+
+struct EvalMetrics {
+  int64_t step = 0;
+  double loss = 0;
+  std::vector<std::pair<std::string, double>> metrics;
+  int64_t samples = 0;
+};
+
+/// What happened: started, resumed, saved, skipped, changed, preempted, failed, finished.
+struct Event {
+  std::string name;
+  int64_t step = 0;
+  std::vector<std::pair<std::string, core::Scalar>> details;
+};
+
+/// The records as one line of JSON each, without the newline; numbers that are not finite become
+/// null.
+[[nodiscard]] std::string metrics_line(const StepMetrics& metrics, const Window& window,
+                                       std::span<const std::string> hosts, int64_t attempt);
+[[nodiscard]] std::string eval_line(const EvalMetrics& metrics, int64_t attempt);
+/// `time` as utc_time() gives it.
+[[nodiscard]] std::string event_line(const Event& event, int64_t attempt, std::string_view time);
+
+/// Now, as 2026-11-21T09:30:05.123Z.
+[[nodiscard]] std::string utc_time();
+
+}  // namespace trireme::report

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <trireme/telemetry/memory.h>
+#include <trireme/telemetry/phase.h>
+#include <trireme/telemetry/span_log.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+namespace trireme::telemetry {
+
+enum class Counter : uint8_t {
+  samples,
+  tokens,
+  comm_busy_ns,
+  comm_bytes,
+  comm_calls,
+  skipped_steps
+};
+constexpr size_t counter_count = 6;
+
+/// One step of this rank.
+struct StepRecord {
+  int64_t step = -1;
+  double seconds = 0;
+  std::array<double, phase_count> phases{};  ///< seconds; they add up to `seconds`
+  double comm_busy_seconds = 0;              ///< the transfers themselves, overlapped or not
+  int64_t comm_bytes = 0;
+  int64_t comm_calls = 0;
+  int64_t samples = 0;
+  int64_t tokens = 0;
+  int64_t skipped = 0;
+  MemoryMark memory;  ///< at the end of the step
+};
+static_assert(std::is_trivially_copyable_v<StepRecord>);
+
+/// What this rank does, always on: phases of steps, spans, counters, memory. Nothing here allocates
+/// or formats after construction, save one ring at a thread's first span. Passed, never global; a
+/// disabled recorder costs a branch.
+class Recorder {
+ public:
+  struct Settings {
+    size_t steps = 1024;  ///< recent steps that are kept
+    size_t spans_per_thread = 4096;
+  };
+  Recorder();
+  explicit Recorder(const Settings& settings);
+
+  /// Phases follow with the next step, spans at once.
+  void set_enabled(bool on) { enabled_.store(on, std::memory_order_relaxed); }
+  [[nodiscard]] bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
+
+  /// The step runs on the calling thread until end_step(). A step that was left by an exception is
+  /// forgotten.
+  void begin_step(int64_t step);
+  /// Keeps the record among the recent ones and returns it; if disabled it holds nothing but the
+  /// step.
+  StepRecord end_step();
+
+  /// The last `count` records at most, oldest first. On the thread of the steps.
+  [[nodiscard]] std::vector<StepRecord> recent(size_t count) const;
+
+  /// Any thread. Counts keep running while the recorder is disabled: throughput and skips are
+  /// needed anyway.
+  void count(Counter counter, int64_t amount) {
+    counters_[static_cast<size_t>(counter)].fetch_add(amount, std::memory_order_relaxed);
+  }
+  [[nodiscard]] int64_t total(Counter counter) const {
+    return counters_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] SpanLog& spans() { return spans_; }
+  [[nodiscard]] int64_t step() const { return step_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class PhaseScope;
+  using Counts = std::array<int64_t, counter_count>;
+  static constexpr size_t max_depth = 16;
+
+  /// Changes the current phase and returns true, or false where phases are not recorded: off,
+  /// outside a step, on another thread, nested too deep.
+  bool enter(Phase phase, int64_t now);
+  void leave(int64_t now);
+  [[nodiscard]] Counts counts() const;
+  [[nodiscard]] bool in_step_here() const;
+
+  std::atomic<bool> enabled_{true};
+  std::atomic<const void*> owner_{nullptr};  // token of the thread that is in a step
+  std::atomic<int64_t> step_{-1};
+  std::array<std::atomic<int64_t>, counter_count> counters_{};
+
+  // Of the step's thread alone.
+  std::array<Phase, max_depth> stack_{};
+  size_t depth_ = 0;
+  uint64_t steps_begun_ = 0;
+  int64_t begin_ns_ = 0;
+  int64_t mark_ns_ = 0;
+  std::array<int64_t, phase_count> phase_ns_{};
+  Counts counts_at_begin_{};
+
+  std::vector<StepRecord> ring_;
+  uint64_t steps_kept_ = 0;
+  SpanLog spans_;
+};
+
+/// The time of its life belongs to `phase`, less the scopes inside it. Use on the step's thread;
+/// elsewhere it records nothing. Also leaves a span.
+class PhaseScope {
+ public:
+  PhaseScope(Recorder& recorder, Phase phase);
+  ~PhaseScope();
+  PhaseScope(const PhaseScope&) = delete;
+  PhaseScope& operator=(const PhaseScope&) = delete;
+
+ private:
+  Recorder* recorder_ = nullptr;  // null: nothing is recorded
+  Phase phase_;
+  uint64_t step_ = 0;
+  int64_t start_ns_ = 0;
+};
+
+/// A named stretch of time on any thread, for traces. `name` must outlive the recorder (a string
+/// literal).
+class Span {
+ public:
+  Span(Recorder& recorder, const char* name, Category category = Category::user)
+      : recorder_(recorder.enabled() ? &recorder : nullptr),
+        name_(name),
+        start_ns_(recorder_ != nullptr ? now_ns() : 0),
+        category_(category) {}
+  ~Span() {
+    if (recorder_ != nullptr)
+      recorder_->spans().write(name_, category_, start_ns_, now_ns() - start_ns_,
+                               recorder_->step());
+  }
+  Span(const Span&) = delete;
+  Span& operator=(const Span&) = delete;
+
+ private:
+  Recorder* recorder_;
+  const char* name_;
+  int64_t start_ns_;
+  Category category_;
+};
+
+}  // namespace trireme::telemetry

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <trireme/telemetry/phase.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace trireme::telemetry {
+
+/// Nanoseconds of the monotonic clock: the time base of all records of this process.
+[[nodiscard]] int64_t now_ns();
+
+struct SpanRecord {
+  const char* name = nullptr;
+  int64_t start_ns = 0;
+  int64_t duration_ns = 0;
+  int64_t step = 0;
+  int thread = 0;  ///< number of the thread in the order of their first spans
+  Category category = Category::user;
+};
+
+/// The most recent spans of every thread, in one ring a thread that is allocated at the thread's
+/// first span. Writing takes no lock and allocates nothing; a full ring overwrites its oldest
+/// records.
+class SpanLog {
+ public:
+  explicit SpanLog(size_t spans_per_thread);
+  ~SpanLog();
+  SpanLog(const SpanLog&) = delete;
+  SpanLog& operator=(const SpanLog&) = delete;
+
+  /// Any thread. `name` is kept as a pointer: a string literal, or one that outlives the log.
+  void write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
+             int64_t step);
+
+  /// The records since the last call, ordered by start. Any thread, while others write.
+  [[nodiscard]] std::vector<SpanRecord> drain();
+  /// Records lost so far: overwritten before they were drained, or of a thread beyond the first 64.
+  [[nodiscard]] int64_t dropped() const;
+
+ private:
+  class Ring;
+  static constexpr size_t max_threads = 64;
+  Ring* ring_of_this_thread();
+
+  const uint64_t id_;
+  const size_t capacity_;
+  mutable std::mutex guard_;  // of registration and draining
+  std::array<std::unique_ptr<Ring>, max_threads> rings_;
+  size_t threads_ = 0;
+  std::atomic<int64_t> dropped_{0};
+};
+
+}  // namespace trireme::telemetry

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace trireme::app {
+
+/// What the chosen sub-command does; returns the exit code or throws an Error.
+using Action = std::function<int()>;
+
+// Each declares one sub-command of `trireme`; if it is chosen on the command line it sets `action`.
+void add_train(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
+void add_predict(CLI::App& app, Action& action);
+void add_prepare(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_config(CLI::App& app, Action& action);
+void add_doctor(CLI::App& app, Action& action);
+
+}  // namespace trireme::app

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include <trireme/comm/world.h>
+
+namespace trireme::app {
+
+/// Where a failure of this command is recorded. Empty until the run folder is known to be ours: another job's exit.json is
+/// never touched.
+struct ExitFile {
+  std::filesystem::path run_dir;
+  long step = -1;  ///< the last step that was begun, for the record
+};
+
+/// Runs `body` as this rank's part of the world and returns the exit code that all ranks agreed on. On success the world is
+/// finalized. After a failure anywhere all ranks learn the same verdict through the side channel, the first survivor
+/// writes exit.json, and this process ends at once without MPI's finalization, which could wait for a dead peer for ever.
+int run_in_world(comm::World& world, ExitFile& exit_file, const std::function<int()>& body);
+
+/// Prints an error as a user reads it: message, then the hint.
+void print_error(const Error& error);
+
+/// The Error for whatever is being handled; out-of-memory and LibTorch's errors get their own kinds and hints.
+[[nodiscard]] Error error_in_flight();
+
+}  // namespace trireme::app

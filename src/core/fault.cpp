@@ -1,0 +1,74 @@
+#include <trireme/core/error.h>
+#include <trireme/core/fault.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include <atomic>
+#include <charconv>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+namespace trireme::core::fault {
+namespace {
+
+struct Fault {
+  std::string site, rank, step, action;
+};
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts(1);
+  for (const char c : text)
+    if (c == separator)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  return parts;
+}
+
+const std::vector<Fault>& faults() {
+  static const std::vector<Fault> parsed = [] {
+    std::vector<Fault> result;
+    const char* text = std::getenv("TRIREME_FAULT");
+    if (text == nullptr || *text == '\0') return result;
+    for (const std::string& one : split(text, ',')) {
+      const std::vector<std::string> f = split(one, ':');
+      if (f.size() != 4)
+        throw Error(ErrorKind::usage, "TRIREME_FAULT: '" + one + "' is not site:rank:step:action");
+      result.push_back({f[0], f[1], f[2], f[3]});
+    }
+    return result;
+  }();
+  return parsed;
+}
+
+std::atomic<int> own_rank{-1};
+std::atomic<long> current_step{-1};
+
+bool matches(const std::string& pattern, long value) { return pattern == "*" || pattern == std::to_string(value); }
+
+}  // namespace
+
+void set_rank(int rank) { own_rank = rank; }
+void set_step(long step) { current_step = step; }
+
+Action at(std::string_view site) {
+  for (const Fault& f : faults()) {
+    if (f.site != site || !matches(f.rank, own_rank) || !matches(f.step, current_step)) continue;
+    if (f.action == "kill") ::kill(::getpid(), SIGKILL);
+    if (f.action == "stop") ::kill(::getpid(), SIGSTOP);
+    if (f.action == "segv") ::raise(SIGSEGV);
+    if (f.action == "abort") std::abort();
+    if (f.action == "throw")
+      throw Error(ErrorKind::unexpected, "fault injected at " + f.site + ", rank " + std::to_string(own_rank) + ", step " +
+                                             std::to_string(current_step));
+    if (f.action == "nan") return Action::nan;
+    if (f.action == "enospc") return Action::enospc;
+    if (f.action == "eio") return Action::eio;
+  }
+  return Action::none;
+}
+
+}  // namespace trireme::core::fault

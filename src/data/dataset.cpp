@@ -1,0 +1,7 @@
+#include <trireme/data/dataset.h>
+
+namespace trireme::data {
+
+Dataset::~Dataset() = default;
+
+}  // namespace trireme::data

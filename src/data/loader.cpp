@@ -1,0 +1,291 @@
+#include <trireme/core/error.h>
+#include <trireme/core/fault.h>
+#include <trireme/data/loader.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace trireme::data {
+namespace {
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// Signals are for the main thread: threads started while this lives inherit a full mask.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+struct Outcome {
+  bool ready = false;
+  GlobalBatch global;
+  LoadedBatch batch;
+  std::exception_ptr error;
+};
+
+int64_t bytes_of_fields(const core::Batch& batch) {
+  int64_t bytes = 0;
+  for (const auto& field : batch.fields) bytes += static_cast<int64_t>(field.values.nbytes());
+  return bytes;
+}
+
+void act_out_fault(LoadedBatch& batch) {
+  switch (core::fault::at("load")) {
+    case core::fault::Action::none:
+      return;
+    case core::fault::Action::nan:
+      for (auto& micro : batch.micro_batches)
+        for (auto& field : micro.fields)
+          if (field.values.scalar_type() == at::kFloat)
+            std::fill_n(static_cast<float*>(field.values.data_ptr()), field.values.numel(),
+                        std::numeric_limits<float>::quiet_NaN());
+      return;
+    default:
+      throw Error(ErrorKind::data_damaged, "reading data failed (a fault that was asked for)",
+                  "unset TRIREME_FAULT");
+  }
+}
+
+}  // namespace
+
+class Loader::Pipeline {
+ public:
+  Pipeline(std::shared_ptr<const Dataset> dataset, const Sampler& sampler,
+           TransformChain transforms, LoaderSettings settings, int64_t position)
+      : dataset_(std::move(dataset)),
+        sampler_(sampler),
+        transforms_(std::move(transforms)),
+        settings_(std::move(settings)),
+        planned_(position),
+        consumed_position_(position) {
+    check(settings_.rank >= 0 && settings_.rank < settings_.ranks, "a rank of the world");
+    check(dataset_ != nullptr && sampler_.settings().samples == dataset_->size(),
+          "the sampler's and the data set's sizes");
+    const int64_t depth =
+        settings_.prefetch > 0 ? settings_.prefetch : std::max<int64_t>(2, 2 * settings_.workers);
+    slots_.resize(static_cast<size_t>(depth));
+  }
+
+  ~Pipeline() { stop_workers(); }
+
+  std::optional<LoadedBatch> next() {
+    const int64_t begin = now_ns();
+    if (at_end(consumed_position_)) {
+      if (!settings_.persistent_workers) stop_workers();
+      return std::nullopt;
+    }
+    Outcome outcome = settings_.workers == 0 ? load_here() : take();
+    const std::lock_guard lock(mutex_);
+    counters_.wait_ns += now_ns() - begin;
+    consumed_position_ = outcome.global.position_after;
+    if (outcome.error) std::rethrow_exception(outcome.error);
+    act_out_fault(outcome.batch);
+    counters_.batches += 1;
+    for (const auto& micro : outcome.batch.micro_batches) {
+      counters_.samples += micro.size();
+      counters_.bytes += bytes_of_fields(micro);
+    }
+    return std::move(outcome.batch);
+  }
+
+  void restart(int64_t position) {
+    const std::lock_guard lock(mutex_);
+    ++generation_;  // batches under way belong to the past when they arrive
+    issued_ = consumed_ = 0;
+    planned_ = consumed_position_ = position;
+    for (Outcome& slot : slots_) slot = Outcome();
+    room_.notify_all();
+  }
+
+  [[nodiscard]] int64_t position() const { return consumed_position_; }
+  [[nodiscard]] int64_t micro_steps() const {
+    return data::micro_steps(sampler_.settings().global_batch, settings_.ranks,
+                             settings_.batch_size);
+  }
+  [[nodiscard]] const Sampler& sampler() const { return sampler_; }
+  [[nodiscard]] LoaderCounters counters() const {
+    const std::lock_guard lock(mutex_);
+    return counters_;
+  }
+
+ private:
+  [[nodiscard]] bool at_end(int64_t position) const {
+    return settings_.end && position >= *settings_.end;
+  }
+  [[nodiscard]] Outcome& slot(int64_t ticket) {
+    return slots_[static_cast<size_t>(ticket) % slots_.size()];
+  }
+
+  [[nodiscard]] core::Batch load_micro(const GlobalBatch& global, int64_t micro_step) const {
+    const SampleRun run =
+        micro_run(global.count, micro_step, settings_.rank, settings_.ranks, settings_.batch_size);
+    std::vector<int64_t> ids(static_cast<size_t>(run.count));
+    sampler_.ids(global, run, ids.data());
+    core::Batch batch = dataset_->read(ids);
+    const uint64_t seed = sampler_.settings().seed;
+    if (!transforms_.empty()) transforms_.apply(batch, seed, global.epoch);
+    batch.random = core::RandomKey(seed)
+                       .fold("batch")
+                       .fold(static_cast<uint64_t>(global.position))
+                       .fold(static_cast<uint64_t>(micro_step));
+    if (settings_.place)
+      for (auto& field : batch.fields) field.values = settings_.place(field.values);
+    return batch;
+  }
+
+  [[nodiscard]] Outcome load(const GlobalBatch& global) const {
+    Outcome outcome;
+    outcome.global = outcome.batch.global = global;
+    try {
+      for (int64_t m = 0; m < micro_steps(); ++m)
+        outcome.batch.micro_batches.push_back(load_micro(global, m));
+    } catch (...) {
+      outcome.error = std::current_exception();
+    }
+    outcome.ready = true;
+    return outcome;
+  }
+
+  Outcome load_here() {
+    const int64_t begin = now_ns();
+    Outcome outcome = load(sampler_.next(consumed_position_));
+    const std::lock_guard lock(mutex_);
+    counters_.load_ns += now_ns() - begin;
+    return outcome;
+  }
+
+  Outcome take() {
+    start_workers();
+    std::unique_lock lock(mutex_);
+    counters_.ready = std::ranges::count_if(slots_, &Outcome::ready);
+    Outcome& mine = slot(consumed_);
+    arrived_.wait(lock, [&] { return mine.ready; });
+    Outcome outcome = std::exchange(mine, Outcome());
+    ++consumed_;
+    room_.notify_one();
+    return outcome;
+  }
+
+  void work() {
+    pthread_setname_np(pthread_self(), "trireme-data");
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      room_.wait(lock, [&] {
+        const bool room = issued_ - consumed_ < static_cast<int64_t>(slots_.size());
+        return stopping_ || (room && !at_end(planned_));
+      });
+      if (stopping_) return;
+      const int64_t ticket = issued_++;
+      const int64_t generation = generation_;
+      const GlobalBatch global = sampler_.next(planned_);
+      planned_ = global.position_after;
+      lock.unlock();
+      const int64_t begin = now_ns();
+      Outcome outcome = load(global);
+      const int64_t spent = now_ns() - begin;
+      lock.lock();
+      counters_.load_ns += spent;
+      if (generation != generation_) continue;
+      slot(ticket) = std::move(outcome);
+      arrived_.notify_one();
+    }
+  }
+
+  void start_workers() {
+    if (!threads_.empty()) return;
+    const SignalsBlocked blocked;
+    for (int64_t i = 0; i < settings_.workers; ++i) threads_.emplace_back([this] { work(); });
+  }
+
+  void stop_workers() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    room_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    stopping_ = false;
+  }
+
+  const std::shared_ptr<const Dataset> dataset_;
+  const Sampler sampler_;
+  const TransformChain transforms_;
+  const LoaderSettings settings_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable room_;     // a worker may plan another batch
+  std::condition_variable arrived_;  // a batch is ready
+  std::vector<Outcome> slots_;       // by ticket, modulo their number
+  int64_t issued_ = 0;               // tickets given to workers
+  int64_t consumed_ = 0;             // tickets that next() took
+  int64_t planned_;                  // position of the next ticket
+  int64_t generation_ = 0;
+  bool stopping_ = false;
+  LoaderCounters counters_;
+  int64_t consumed_position_;  // written by the calling thread only
+  std::vector<std::thread> threads_;
+};
+
+Loader::Loader(std::shared_ptr<const Dataset> dataset, const Sampler& sampler,
+               TransformChain transforms, LoaderSettings settings, int64_t position)
+    : pipeline_(std::make_unique<Pipeline>(std::move(dataset), sampler, std::move(transforms),
+                                           std::move(settings), position)) {}
+Loader::~Loader() = default;
+std::optional<LoadedBatch> Loader::next() {
+  return pipeline_->next();
+}
+void Loader::restart(int64_t position) {
+  pipeline_->restart(position);
+}
+int64_t Loader::position() const {
+  return pipeline_->position();
+}
+int64_t Loader::micro_steps() const {
+  return pipeline_->micro_steps();
+}
+const Sampler& Loader::sampler() const {
+  return pipeline_->sampler();
+}
+LoaderCounters Loader::counters() const {
+  return pipeline_->counters();
+}
+
+std::unique_ptr<Loader> evaluation_loader(std::shared_ptr<const Dataset> dataset,
+                                          TransformChain transforms, LoaderSettings settings,
+                                          uint64_t seed) {
+  const Sampler sampler({.samples = dataset->size(),
+                         .global_batch = settings.ranks * settings.batch_size,
+                         .seed = seed,
+                         .shuffle = false,
+                         .last_batch = LastBatch::keep_short,
+                         .allow_larger_batch = true});
+  settings.end = dataset->size();
+  return std::make_unique<Loader>(std::move(dataset), sampler, std::move(transforms),
+                                  std::move(settings));
+}
+
+}  // namespace trireme::data

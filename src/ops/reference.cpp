@@ -1,0 +1,40 @@
+#include "ops/reference.h"
+
+#include <trireme/core/random.h>
+
+#include "ops/dropout_hash.h"
+
+#include <bit>
+
+#include <ATen/ATen.h>
+
+namespace trireme::ops::reference {
+
+CrossEntropy cross_entropy_sum(const at::Tensor& logits_NV, const at::Tensor& targets_N,
+                               const at::Tensor& mask_N, const CrossEntropyOptions& options) {
+  at::Tensor counts = targets_N != options.ignore_index;
+  if (mask_N.defined()) counts = counts.logical_and(mask_N.to(at::kBool));
+  const at::Tensor targets = targets_N.masked_fill(counts.logical_not(), -100);
+  const at::Tensor logits =
+      logits_NV.scalar_type() == at::kDouble ? logits_NV : logits_NV.to(at::kFloat);
+  const at::Tensor log_softmax = at::log_softmax(logits, 1);
+  const at::Tensor loss_sum = at::nll_loss(log_softmax, targets, {}, at::Reduction::Sum, -100);
+  at::Tensor hits = at::zeros_like(counts);
+  if (logits.numel() > 0) hits = (logits.detach().argmax(1) == targets);
+  return {loss_sum, counts.sum().to(at::kDouble), hits.logical_and(counts).sum().to(at::kDouble)};
+}
+
+at::Tensor dropout(const at::Tensor& x, double p, const at::Tensor& keys_B, std::string_view site) {
+  at::Tensor keep = at::empty(x.sizes(), at::TensorOptions(at::kBool));
+  const auto threshold = static_cast<uint64_t>(p * 4294967296.0);
+  for (int64_t b = 0; b < x.size(0); ++b) {
+    const auto key = core::RandomKey(std::bit_cast<uint64_t>(keys_B[b].item<int64_t>()));
+    const DropoutHash hash(key.fold(site).value());
+    bool* sample = keep.select(0, b).mutable_data_ptr<bool>();
+    for (int64_t i = 0; i < x.numel() / x.size(0); ++i)
+      sample[i] = hash(static_cast<uint32_t>(i)) >= threshold;
+  }
+  return at::where(keep, x / (1.0 - p), at::zeros({}, x.options()));
+}
+
+}  // namespace trireme::ops::reference

@@ -1,0 +1,47 @@
+#pragma once
+
+#include "optim/update_rules.h"
+
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+namespace trireme::optim {
+
+/// A run of elements of one parameter, everything of it as raw memory of the CPU. `first` and
+/// `second` are null where the rule has fewer slots; `copy` is the low-precision parameter that
+/// follows the float32 `values`, or null.
+struct Slice {
+  float* values;
+  float* gradient;
+  float* first;
+  float* second;
+  void* copy;
+  at::ScalarType copy_type;
+  int64_t elements;
+};
+
+// Each reads and writes every array once: gradients are scaled, used and cleared in the same pass.
+void update(const Adam<true>& rule, float gradient_scale, const Slice& slice);
+void update(const Adam<false>& rule, float gradient_scale, const Slice& slice);
+void update(const Sgd& rule, float gradient_scale, const Slice& slice);
+void update(const MomentumSgd& rule, float gradient_scale, const Slice& slice);
+void update(const Adagrad& rule, float gradient_scale, const Slice& slice);
+void update(const Lion& rule, float gradient_scale, const Slice& slice);
+
+/// LAMB needs the norms of a whole tensor before its second pass.
+struct SquareSums {
+  double values = 0.0;
+  double directions = 0.0;
+};
+[[nodiscard]] SquareSums advance_moments(const Lamb& rule, float gradient_scale,
+                                         const Slice& slice);
+/// `step_size` is lr times the trust ratio. Clears the gradient.
+void apply_direction(const Lamb& rule, float step_size, const Slice& slice);
+
+/// What a skipped update does.
+void clear_gradient(const Slice& slice);
+/// Rounds `values` to nearest even into `copy`.
+void write_copy(const Slice& slice);
+
+}  // namespace trireme::optim

@@ -1,0 +1,68 @@
+#include <trireme/core/error.h>
+#include <trireme/precision/precision.h>
+
+#include <charconv>
+#include <cmath>
+
+namespace trireme::precision {
+
+namespace {
+
+// PyTorch's GradScaler starts here, too.
+constexpr double first_dynamic_scale = 65536.0;
+
+at::ScalarType compute_type(const std::string& name, at::DeviceType device, bool has_bf16) {
+  if (name == "fp32") return at::kFloat;
+  if (name == "bf16") return at::kBFloat16;
+  if (name == "fp16") return at::kHalf;
+  if (device == at::kCPU) return at::kFloat;
+  return has_bf16 ? at::kBFloat16 : at::kHalf;
+}
+
+double fixed_scale(const std::string& text) {
+  double value = 0.0;
+  const char* const end = text.data() + text.size();
+  const auto [last, problem] = std::from_chars(text.data(), end, value);
+  if (problem != std::errc{} || last != end || !std::isfinite(value) || value <= 0.0)
+    throw Error(
+        ErrorKind::configuration,
+        "precision.loss_scale: '" + text + "' is neither dynamic, off, nor a number above 0",
+        "for example dynamic, off or 1024");
+  return value;
+}
+
+}  // namespace
+
+Precision resolve(const PrecisionConfig& config, at::DeviceType device, bool has_bf16) {
+  Precision result;
+  result.compute = compute_type(config.compute, device, has_bf16);
+  result.reduce = config.reduce == "bf16" ? at::kBFloat16 : at::kFloat;
+  result.growth_interval = config.growth_interval;
+
+  if (config.mode == "autocast") {
+    if (config.compute == "fp32")
+      throw Error(ErrorKind::configuration, "precision: autocast to fp32 changes nothing",
+                  "set precision.compute to bf16 or fp16, or precision.mode: parameters");
+    result.autocast = result.compute != at::kFloat;
+  } else {
+    result.parameters = result.compute;
+  }
+
+  const bool fixed = config.loss_scale != "dynamic" && config.loss_scale != "off";
+  const double number = fixed ? fixed_scale(config.loss_scale) : 1.0;
+  if (result.compute != at::kHalf) {
+    // The default, dynamic, is no wish of anybody's; a number is.
+    if (fixed)
+      throw Error(ErrorKind::configuration,
+                  "precision.loss_scale: " + config.loss_scale +
+                      " was asked for, but only fp16 needs a loss scale",
+                  "remove precision.loss_scale, or set precision.compute: fp16");
+    return result;
+  }
+  if (config.loss_scale == "off") return result;
+  result.loss_scale = fixed ? LossScale::fixed : LossScale::dynamic;
+  result.initial_scale = fixed ? number : first_dynamic_scale;
+  return result;
+}
+
+}  // namespace trireme::precision

@@ -1,0 +1,9 @@
+#include <trireme/report/run_paths.h>
+
+#include <fmt/format.h>
+
+namespace trireme::report {
+
+std::filesystem::path RunPaths::log(int rank) const { return logs() / fmt::format("rank{:03}.log", rank); }
+
+}  // namespace trireme::report

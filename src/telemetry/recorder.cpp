@@ -1,0 +1,119 @@
+#include <trireme/core/error.h>
+#include <trireme/telemetry/recorder.h>
+
+#include <algorithm>
+
+namespace trireme::telemetry {
+namespace {
+
+const void* this_thread_token() {
+  thread_local char token;
+  return &token;
+}
+
+double seconds(int64_t ns) {
+  return static_cast<double>(ns) * 1e-9;
+}
+
+}  // namespace
+
+Recorder::Recorder() : Recorder(Settings{}) {}
+
+Recorder::Recorder(const Settings& settings)
+    : ring_(settings.steps), spans_(settings.spans_per_thread) {
+  check(settings.steps > 0, "a recorder keeps at least one step");
+}
+
+bool Recorder::in_step_here() const {
+  return owner_.load(std::memory_order_relaxed) == this_thread_token();
+}
+
+Recorder::Counts Recorder::counts() const {
+  Counts result{};
+  for (size_t i = 0; i < counter_count; ++i)
+    result[i] = counters_[i].load(std::memory_order_relaxed);
+  return result;
+}
+
+void Recorder::begin_step(int64_t step) {
+  step_.store(step, std::memory_order_relaxed);
+  ++steps_begun_;
+  if (!enabled()) {
+    owner_.store(nullptr, std::memory_order_relaxed);
+    return;
+  }
+  owner_.store(this_thread_token(), std::memory_order_relaxed);
+  phase_ns_.fill(0);
+  stack_[0] = Phase::other;
+  depth_ = 1;
+  counts_at_begin_ = counts();
+  begin_ns_ = mark_ns_ = now_ns();
+}
+
+StepRecord Recorder::end_step() {
+  StepRecord record;
+  record.step = step();
+  if (!in_step_here()) return record;
+  const int64_t now = now_ns();
+  phase_ns_[static_cast<size_t>(stack_[depth_ - 1])] += now - mark_ns_;
+  owner_.store(nullptr, std::memory_order_relaxed);
+
+  const Counts total = counts();
+  const auto since_begin = [&](Counter counter) {
+    const auto i = static_cast<size_t>(counter);
+    return total[i] - counts_at_begin_[i];
+  };
+  record.seconds = seconds(now - begin_ns_);
+  std::transform(phase_ns_.begin(), phase_ns_.end(), record.phases.begin(), seconds);
+  record.comm_busy_seconds = seconds(since_begin(Counter::comm_busy_ns));
+  record.comm_bytes = since_begin(Counter::comm_bytes);
+  record.comm_calls = since_begin(Counter::comm_calls);
+  record.samples = since_begin(Counter::samples);
+  record.tokens = since_begin(Counter::tokens);
+  record.skipped = since_begin(Counter::skipped_steps);
+  record.memory = mark_memory();
+  ring_[steps_kept_++ % ring_.size()] = record;
+  return record;
+}
+
+std::vector<StepRecord> Recorder::recent(size_t count) const {
+  const uint64_t kept = std::min<uint64_t>({count, steps_kept_, ring_.size()});
+  std::vector<StepRecord> records;
+  records.reserve(kept);
+  for (uint64_t i = steps_kept_ - kept; i < steps_kept_; ++i)
+    records.push_back(ring_[i % ring_.size()]);
+  return records;
+}
+
+bool Recorder::enter(Phase phase, int64_t now) {
+  if (depth_ == max_depth) return false;
+  phase_ns_[static_cast<size_t>(stack_[depth_ - 1])] += now - mark_ns_;
+  mark_ns_ = now;
+  stack_[depth_++] = phase;
+  return true;
+}
+
+void Recorder::leave(int64_t now) {
+  phase_ns_[static_cast<size_t>(stack_[--depth_])] += now - mark_ns_;
+  mark_ns_ = now;
+}
+
+PhaseScope::PhaseScope(Recorder& recorder, Phase phase) : phase_(phase) {
+  if (!recorder.in_step_here()) return;
+  start_ns_ = now_ns();
+  if (!recorder.enter(phase, start_ns_)) return;
+  recorder_ = &recorder;
+  step_ = recorder.steps_begun_;
+}
+
+PhaseScope::~PhaseScope() {
+  // A scope that outlived its step has nothing to take back.
+  if (recorder_ == nullptr || !recorder_->in_step_here() || step_ != recorder_->steps_begun_)
+    return;
+  const int64_t now = now_ns();
+  recorder_->leave(now);
+  recorder_->spans().write(name_of(phase_).data(), category_of(phase_), start_ns_, now - start_ns_,
+                           recorder_->step());
+}
+
+}  // namespace trireme::telemetry

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace trireme::trainer {
+
+/// What the ranks tell each other once a step: one float64 vector, summed over the ranks.
+///   [0] loss sum  [1] weight  [2] votes to stop  [3] votes to save  [4, 4+W) 1 where rank r's loss is not finite  then the metric sums
+namespace control {
+constexpr int64_t loss_sum = 0, weight = 1, stop_votes = 2, save_votes = 3, first_flag = 4;
+constexpr int64_t first_metric(int64_t ranks) { return first_flag + ranks; }
+}  // namespace control
+
+/// The summed vector, as the host reads it two steps later: the same on all ranks.
+struct Agreed {
+  double loss = 0;    ///< mean over everything the weight counts
+  double weight = 0;
+  bool stop = false;
+  bool save = false;
+  int first_nonfinite_rank = -1;
+  std::vector<double> metrics;  ///< means, in the model's order
+};
+/// `summed` is on the host.
+[[nodiscard]] Agreed read_control(const at::Tensor& summed, int64_t ranks);
+
+}  // namespace trireme::trainer

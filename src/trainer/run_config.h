@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <trireme/data/config.h>
+#include <trireme/device/config.h>
+#include <trireme/guard/config.h>
+#include <trireme/model/config.h>
+#include <trireme/optim/config.h>
+#include <trireme/optim/schedule.h>
+#include <trireme/parallel/config.h>
+#include <trireme/precision/config.h>
+#include <trireme/telemetry/config.h>
+
+namespace trireme::trainer {
+
+struct RunSection {
+  std::string dir = "runs/default";
+  int64_t seed = 42;
+  std::string resume = "auto";
+  template <class B>
+  void bind(B& b) {
+    b.key("dir", dir).doc("folder that receives everything the run writes");
+    b.key("seed", seed).doc("root of all randomness").at_least(0).identity();
+    b.key("resume", resume).doc("auto: from the newest valid checkpoint of run.dir, if any; never; or the path of a checkpoint");
+  }
+};
+
+struct TrainSection {
+  std::optional<int64_t> steps;
+  std::optional<int64_t> epochs;
+  int64_t batch_size = 8;
+  std::optional<int64_t> accumulate;
+  std::optional<int64_t> global_batch;
+  double max_grad_norm = 1.0;
+  template <class B>
+  void bind(B& b) {
+    b.key("steps", steps).doc("optimizer steps of the run; give this or epochs").unit("steps").at_least(1);
+    b.key("epochs", epochs).doc("passes over the training data; give this or steps").unit("epochs").at_least(1);
+    b.key("batch_size", batch_size).doc("samples of one rank and micro-step").unit("samples").at_least(1);
+    b.key("accumulate", accumulate).doc("micro-steps of an optimizer step; null: as global_batch needs, else 1").at_least(1);
+    b.key("global_batch", global_batch)
+        .doc("samples of an optimizer step over all ranks and micro-steps; null: batch_size x ranks x accumulate")
+        .unit("samples")
+        .at_least(1);
+    b.key("max_grad_norm", max_grad_norm).doc("gradients are clipped to this global norm; 0: never").at_least(0.0).identity();
+  }
+};
+
+struct EvalSection {
+  std::optional<int64_t> every_steps;
+  bool at_end = true;
+  std::optional<int64_t> batch_size;
+  std::string metric = "loss";
+  std::string mode = "min";
+  std::optional<int64_t> patience;
+  template <class B>
+  void bind(B& b) {
+    b.key("every_steps", every_steps).doc("steps between two evaluations; null: none during the run").unit("steps").at_least(1);
+    b.key("at_end", at_end).doc("evaluate after the last step");
+    b.key("batch_size", batch_size).doc("samples of one rank at a time; null: as in training").unit("samples").at_least(1);
+    b.key("metric", metric).doc("what early stopping and the best checkpoint go by: loss, or a metric of the model");
+    b.key("mode", mode).doc("whether less or more of it is better").one_of({"min", "max"});
+    b.key("patience", patience).doc("evaluations without improvement before the run ends; null: never").at_least(0);
+  }
+};
+
+struct CheckpointSection {
+  std::optional<int64_t> every_steps = 100;
+  int64_t keep_last = 3;
+  template <class B>
+  void bind(B& b) {
+    b.key("every_steps", every_steps).doc("steps between two checkpoints; null: only at the end and on request").unit("steps").at_least(1);
+    b.key("keep_last", keep_last).doc("older checkpoints are deleted once a newer one is complete").at_least(1);
+  }
+};
+
+/// The whole configuration of a run. Each section's struct lies beside its component.
+struct RunConfig {
+  RunSection run;
+  device::DeviceConfig device;
+  model::ModelConfig model;
+  data::DataConfig data;
+  TrainSection train;
+  EvalSection eval;
+  optim::OptimConfig optim;
+  optim::ScheduleConfig schedule;
+  precision::PrecisionConfig precision;
+  parallel::ParallelConfig parallel;
+  CheckpointSection checkpoint;
+  telemetry::TelemetryConfig telemetry;
+  guard::GuardConfig guard;
+
+  template <class B>
+  void bind(B& b) {
+    b.section("run", run);
+    b.section("device", device);
+    b.section("model", model);
+    b.section("data", data);
+    b.section("train", train);
+    b.section("eval", eval);
+    b.section("optim", optim);
+    b.section("schedule", schedule);
+    b.section("precision", precision);
+    b.section("parallel", parallel);
+    b.section("checkpoint", checkpoint);
+    b.section("telemetry", telemetry);
+    b.section("guard", guard);
+  }
+};
+
+}  // namespace trireme::trainer

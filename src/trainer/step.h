@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <trireme/comm/communicator.h>
+#include <trireme/core/batch.h>
+#include <trireme/model/model.h>
+#include <trireme/optim/optimizer.h>
+#include <trireme/parallel/gradient_reducer.h>
+#include <trireme/precision/loss_scaler.h>
+#include <trireme/precision/policy.h>
+#include <trireme/telemetry/recorder.h>
+
+namespace trireme::trainer {
+
+/// What a step leaves for the host. The tensors stay on the device; they are read two steps later.
+struct PublishedStep {
+  int64_t step = 0;      ///< steps completed with this one
+  int64_t position = 0;  ///< global sample count before it
+  int64_t epoch = 0;
+  int64_t samples = 0;   ///< of the global batch
+  double lr = 0;
+  at::Tensor control;        ///< see control.h, summed over the ranks
+  at::Tensor gradient_norm;  ///< 0-dim float64, of the averaged gradient before clipping
+  at::Tensor nonfinite;      ///< 0-dim float32 flag: the update was left out
+  at::Tensor loss_scale;     ///< 0-dim float32 that this step was made with
+};
+
+/// One optimizer step, read from top to bottom. All ranks run it together.
+class TrainStep {
+ public:
+  struct Parts {
+    model::Model& model;
+    parallel::GradientReducer& reducer;
+    optim::Optimizer& optimizer;
+    precision::LossScaler& scaler;
+    const precision::Policy& precision;
+    comm::Communicator& all;
+    telemetry::Recorder& recorder;
+  };
+  /// `nominal_weight`: what the loss counts in a full global batch (W0). Backward starts from loss_sum * scale / W0; the
+  /// true weight W of all ranks and micro-steps is known only after the forwards, so W0 / W is applied after reduction.
+  TrainStep(const Parts& parts, double nominal_weight, double max_grad_norm)
+      : parts_(parts), nominal_weight_(nominal_weight), max_grad_norm_(max_grad_norm) {}
+
+  struct Votes {
+    bool stop = false;
+    bool save = false;
+  };
+  [[nodiscard]] PublishedStep run(const std::vector<core::Batch>& micro_batches, double lr, Votes votes);
+
+  /// Names of the metrics in the control vector; known after the first step.
+  [[nodiscard]] const std::vector<std::string>& metric_names() const { return metric_names_; }
+  /// Parameters that got no gradient on this rank in the last step.
+  [[nodiscard]] const std::vector<std::string>& unused_parameters() const { return unused_; }
+
+ private:
+  Parts parts_;
+  double nominal_weight_;
+  double max_grad_norm_;
+  std::vector<std::string> metric_names_;
+  std::vector<std::string> unused_;
+};
+
+}  // namespace trireme::trainer

@@ -1,0 +1,82 @@
+#include <trireme/core/error.h>
+#include <trireme/precision/precision.h>
+
+#include <gmock/gmock.h>
+
+namespace trireme::precision {
+namespace {
+
+using testing::HasSubstr;
+
+PrecisionConfig config_of(const std::string& compute, const std::string& mode = "parameters",
+                          const std::string& loss_scale = "dynamic") {
+  PrecisionConfig config;
+  config.compute = compute;
+  config.mode = mode;
+  config.loss_scale = loss_scale;
+  return config;
+}
+
+TEST(Precision, AutoAsksTheDevice) {
+  EXPECT_EQ(resolve(config_of("auto"), at::kCPU).compute, at::kFloat);
+  EXPECT_EQ(resolve(config_of("auto"), at::kCPU, true).compute, at::kFloat);
+  EXPECT_EQ(resolve(config_of("auto"), at::kCUDA, true).compute, at::kBFloat16);
+  EXPECT_EQ(resolve(config_of("auto"), at::kCUDA, false).compute, at::kHalf);
+}
+
+TEST(Precision, ModeSaysWhereTheLowPrecisionIs) {
+  const Precision held = resolve(config_of("bf16"), at::kCPU);
+  EXPECT_EQ(held.parameters, at::kBFloat16);
+  EXPECT_FALSE(held.autocast);
+  const Precision cast = resolve(config_of("bf16", "autocast"), at::kCPU);
+  EXPECT_EQ(cast.parameters, at::kFloat);
+  EXPECT_EQ(cast.compute, at::kBFloat16);
+  EXPECT_TRUE(cast.autocast);
+  // auto became fp32: there is nothing to cast to.
+  EXPECT_FALSE(resolve(config_of("auto", "autocast"), at::kCPU).autocast);
+}
+
+TEST(Precision, OnlyFloat16ScalesTheLoss) {
+  EXPECT_EQ(resolve(config_of("fp32"), at::kCPU).loss_scale, LossScale::off);
+  EXPECT_EQ(resolve(config_of("bf16"), at::kCPU).loss_scale, LossScale::off);
+  EXPECT_EQ(resolve(config_of("bf16", "autocast"), at::kCPU).initial_scale, 1.0);
+  const Precision dynamic = resolve(config_of("fp16"), at::kCPU);
+  EXPECT_EQ(dynamic.loss_scale, LossScale::dynamic);
+  EXPECT_EQ(dynamic.initial_scale, 65536.0);
+  const Precision fixed = resolve(config_of("fp16", "autocast", "1024"), at::kCPU);
+  EXPECT_EQ(fixed.loss_scale, LossScale::fixed);
+  EXPECT_EQ(fixed.initial_scale, 1024.0);
+  const Precision off = resolve(config_of("fp16", "parameters", "off"), at::kCPU);
+  EXPECT_EQ(off.loss_scale, LossScale::off);
+  EXPECT_EQ(off.initial_scale, 1.0);
+}
+
+TEST(Precision, GradientsTravelAsConfigured) {
+  PrecisionConfig config;
+  EXPECT_EQ(resolve(config, at::kCPU).reduce, at::kFloat);
+  config.reduce = "bf16";
+  EXPECT_EQ(resolve(config, at::kCPU).reduce, at::kBFloat16);
+}
+
+Error refused(const PrecisionConfig& config) {
+  try {
+    (void)resolve(config, at::kCPU);
+  } catch (const Error& error) {
+    return error;
+  }
+  return {ErrorKind::unexpected, "nothing was thrown"};
+}
+
+TEST(Precision, RefusesWhatCannotBeMeant) {
+  EXPECT_EQ(refused(config_of("bf16", "parameters", "1024")).kind(), ErrorKind::configuration);
+  EXPECT_THAT(refused(config_of("bf16", "parameters", "1024")).message(), HasSubstr("only fp16"));
+  EXPECT_EQ(refused(config_of("fp32", "autocast")).kind(), ErrorKind::configuration);
+  for (const char* text : {"", "12x", "0", "-4", "inf", "nan", "Dynamic"}) {
+    const Error error = refused(config_of("fp16", "parameters", text));
+    EXPECT_EQ(error.kind(), ErrorKind::configuration) << text;
+    EXPECT_THAT(error.message(), HasSubstr("precision.loss_scale")) << text;
+  }
+}
+
+}  // namespace
+}  // namespace trireme::precision
