@@ -1,7 +1,5 @@
 #include "app/outcome.h"
 
-#include "report/exit_record.h"
-
 #include <cstdio>
 #include <cstdlib>
 
@@ -10,11 +8,12 @@
 #include <c10/util/Exception.h>
 
 #include <trireme/core/log.h>
+#include <trireme/report/exit_record.h>
 
 namespace trireme::app {
 namespace {
 
-comm::Failure failure_of(const comm::World& world, const Error& error, long step) {
+comm::Failure failure_of(const comm::World& world, const Error& error, int64_t step) {
   return {.kind = error.kind(),
           .rank = world.rank(),
           .host = world.ranks()[static_cast<size_t>(world.rank())].host,
@@ -80,13 +79,13 @@ Error error_in_flight() {
   }
 }
 
-int run_in_world(comm::World& world, ExitFile& exit_file, const std::function<int()>& body) {
+int run_in_world(comm::World& world, const std::function<int()>& body, const std::function<ExitFile()>& exit_file) {
   try {
     const int code = body();
     world.finalize();
     return code;
   } catch (...) {
-    leave(world, exit_file, error_in_flight());
+    leave(world, exit_file(), error_in_flight());
   }
 }
 

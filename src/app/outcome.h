@@ -8,17 +8,16 @@
 
 namespace trireme::app {
 
-/// Where a failure of this command is recorded. Empty until the run folder is known to be ours: another job's exit.json is
-/// never touched.
+/// Where a failure of this command is recorded.
 struct ExitFile {
-  std::filesystem::path run_dir;
-  long step = -1;  ///< the last step that was begun, for the record
+  std::filesystem::path run_dir;  ///< empty: nowhere; another job's exit.json is never touched
+  int64_t step = -1;
 };
 
 /// Runs `body` as this rank's part of the world and returns the exit code that all ranks agreed on. On success the world is
 /// finalized. After a failure anywhere all ranks learn the same verdict through the side channel, the first survivor
 /// writes exit.json, and this process ends at once without MPI's finalization, which could wait for a dead peer for ever.
-int run_in_world(comm::World& world, ExitFile& exit_file, const std::function<int()>& body);
+int run_in_world(comm::World& world, const std::function<int()>& body, const std::function<ExitFile()>& exit_file);
 
 /// Prints an error as a user reads it: message, then the hint.
 void print_error(const Error& error);

@@ -84,9 +84,13 @@ std::string explain_key(const Resolved& resolved, const Declaration& key, std::s
 std::string explain(const Resolved& resolved, std::string_view path) {
   if (path.empty()) return "keys:\n" + keys_of(resolved, "");
   const std::string declared = declared_path(path);
-  const Declaration* key = find(resolved, declared);
-  if (!key && declared.ends_with("[]"))
-    key = find(resolved, declared.substr(0, declared.size() - 2));
+  // An element of a list of scalars is explained by its list.
+  std::string_view listed = declared;
+  const Declaration* key = find(resolved, listed);
+  while (!key && listed.ends_with("[]")) {
+    listed.remove_suffix(2);
+    key = find(resolved, listed);
+  }
   if (key) return explain_key(resolved, *key, path);
 
   std::vector<std::string> all;

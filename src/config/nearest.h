@@ -7,11 +7,12 @@
 
 namespace trireme::config {
 
-/// How many insertions, deletions and substitutions lie between the two (Levenshtein 1966).
+/// How many insertions, deletions, substitutions (Levenshtein 1966) and swaps of neighbours
+/// (Damerau 1964; each place is edited once, "optimal string alignment") lie between the two.
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 
 /// The candidate that is most likely meant: the nearest within a third of the word's length (at
-/// least 2), or empty.
+/// least 1), else the first that the word is an abbreviation of, else empty.
 [[nodiscard]] std::string nearest(std::string_view word,
                                   const std::vector<std::string>& candidates);
 

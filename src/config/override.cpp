@@ -123,7 +123,8 @@ void apply_override(Node& root, const std::string& assignment, std::vector<Probl
   if (!in_value.empty()) return;
 
   set_place(value, place);
-  Node* target = reach(root, steps, place);
+  Node changed = root;  // a refused override leaves nothing behind
+  Node* target = reach(changed, steps, place);
   if (!target) {
     problems.push_back(
         {place, path, "there is no such list element in the file",
@@ -131,6 +132,7 @@ void apply_override(Node& root, const std::string& assignment, std::vector<Probl
     return;
   }
   merge(*target, std::move(value));
+  root = std::move(changed);
 }
 
 }  // namespace trireme::config

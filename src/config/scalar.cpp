@@ -114,8 +114,12 @@ Node type_plain_scalar(std::string_view text) {
 std::string number_text(double value) {
   if (std::isnan(value)) return ".nan";
   if (std::isinf(value)) return value < 0 ? "-.inf" : ".inf";
+  const double magnitude = std::abs(value);
+  const bool is_fixed = magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16);
   std::array<char, 32> buffer{};
-  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  const auto result =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                    is_fixed ? std::chars_format::fixed : std::chars_format::scientific);
   std::string text(buffer.data(), result.ptr);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;

@@ -22,11 +22,12 @@ std::string hint_for(const Session::Unknown& unknown,
                      const std::vector<Declaration>& declarations) {
   if (unknown.name == "extends") return "extends stands at the top of a file";
   if (unknown.name == "<<") return "YAML 1.2 has no merge keys; use extends";
-  const std::string near = nearest(unknown.name, unknown.siblings);
-  if (!near.empty()) return fmt::format("did you mean '{}'?", near);
+  // The very name in another section is a better guess than a similar one in this.
   for (const Declaration& key : declarations) {
     if (last_name(key.path) == unknown.name) return fmt::format("did you mean '{}'?", key.path);
   }
+  const std::string near = nearest(unknown.name, unknown.siblings);
+  if (!near.empty()) return fmt::format("did you mean '{}'?", near);
   const std::string where = unknown.section.empty() ? "the top level" : unknown.section;
   if (unknown.siblings.empty()) return fmt::format("{} has no keys", where);
   return fmt::format("keys of {}: {}", where, fmt::join(unknown.siblings, ", "));

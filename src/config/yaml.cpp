@@ -16,7 +16,10 @@ namespace trireme::config {
 namespace {
 
 struct DestroyDiagnostics {
-  void operator()(fy_diag* diagnostics) const { fy_diag_unref(diagnostics); }
+  void operator()(fy_diag* diagnostics) const {
+    fy_diag_reset_error(diagnostics);  // frees the collected errors, which unref alone does not
+    fy_diag_unref(diagnostics);
+  }
 };
 struct DestroyParser {
   void operator()(fy_parser* parser) const { fy_parser_destroy(parser); }

@@ -5,6 +5,9 @@
 #include "data/mapped_file.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 
 #include <fmt/core.h>
 #include <zlib.h>
@@ -19,18 +22,27 @@ std::string read_whole_file(const std::string& path) {
 }
 
 struct InputFile::Stream {
-  gzFile file;
-  ~Stream() { gzclose_r(file); }
+  std::FILE* plain = nullptr;
+  gzFile packed = nullptr;  // zlib reads plain files through it too, as they are
+  Stream() = default;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream() {
+    if (plain != nullptr) std::fclose(plain);
+    if (packed != nullptr) gzclose_r(packed);
+  }
 };
 
-InputFile::InputFile(const std::string& path)
-    : path_(path), file_bytes_(require_readable_file(path)) {
-  const gzFile file = gzopen(path.c_str(), "rb");  // reads plain files as they are
-  if (file == nullptr)
-    throw Error(ErrorKind::input_missing, fmt::format("{}: cannot be opened", path),
+InputFile::InputFile(const std::string& path, Format format)
+    : path_(path), file_bytes_(require_readable_file(path)), stream_(std::make_unique<Stream>()) {
+  if (format == Format::plain)
+    stream_->plain = std::fopen(path.c_str(), "rbe");
+  else
+    stream_->packed = gzopen(path.c_str(), "rbe");
+  if (stream_->plain == nullptr && stream_->packed == nullptr)
+    throw Error(ErrorKind::input_missing, fmt::format("{}: {}", path, std::strerror(errno)),
                 "check its permissions");
-  gzbuffer(file, 1 << 17);
-  stream_.reset(new Stream{file});
+  if (stream_->packed != nullptr) gzbuffer(stream_->packed, 1 << 17);
 }
 
 InputFile::~InputFile() = default;
@@ -39,10 +51,12 @@ void InputFile::read(void* out, int64_t bytes) {
   auto* next = static_cast<char*>(out);
   while (bytes > 0) {
     const auto piece = static_cast<unsigned>(std::min<int64_t>(bytes, 1 << 24));
-    const int got = gzread(stream_->file, next, piece);
+    const int64_t got = stream_->plain != nullptr
+                            ? static_cast<int64_t>(std::fread(next, 1, piece, stream_->plain))
+                            : gzread(stream_->packed, next, piece);
     if (got <= 0) {
-      int code = 0;
-      const char* text = gzerror(stream_->file, &code);
+      int code = Z_OK;
+      const char* text = stream_->packed != nullptr ? gzerror(stream_->packed, &code) : "";
       damaged(code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR
                   ? fmt::format("ends at byte {}, {} more are needed", position_, bytes)
                   : fmt::format("byte {}: {}", position_, text));
@@ -54,10 +68,14 @@ void InputFile::read(void* out, int64_t bytes) {
 }
 
 bool InputFile::at_end() {
-  const int c = gzgetc(stream_->file);
-  if (c < 0) return true;
-  gzungetc(c, stream_->file);
-  return false;
+  if (stream_->plain != nullptr) {
+    const int c = std::fgetc(stream_->plain);
+    if (c != EOF) std::ungetc(c, stream_->plain);
+    return c == EOF;
+  }
+  const int c = gzgetc(stream_->packed);
+  if (c >= 0) gzungetc(c, stream_->packed);
+  return c < 0;
 }
 
 void InputFile::damaged(const std::string& what) const {

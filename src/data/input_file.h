@@ -9,10 +9,12 @@ namespace trireme::data {
 /// The whole file. Error input_missing with the system's reason.
 [[nodiscard]] std::string read_whole_file(const std::string& path);
 
-/// A file of binary data, plain or gzip, read from front to end.
+/// A file of binary data, read from front to end.
 class InputFile {
  public:
-  explicit InputFile(const std::string& path);
+  enum class Format { plain, plain_or_gzip };
+  /// Error input_missing with the system's reason.
+  explicit InputFile(const std::string& path, Format format = Format::plain);
   ~InputFile();
   /// Fills `out`. Error data_damaged if the file ends before (or its compressed form is damaged),
   /// naming the byte.

@@ -4,6 +4,8 @@
 
 #include "data/hdf5_file.h"
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,14 +32,14 @@ class OutputFile {
   std::unique_ptr<Hdf5Writer> writer_;
 };
 
-/// Writes a token file. `elements` of 16 bits if the vocabulary fits.
+/// The contents of a token file.
 struct TokenFile {
   std::vector<uint32_t> tokens;
   std::vector<int64_t> documents;  ///< where each starts; written if there are several
   int64_t vocabulary = 0;
   std::string tokenizer;
 };
-/// Writes all of it but commits nothing.
+/// Writes all of it, as uint16 if the vocabulary fits, but commits nothing.
 void write_tokens(OutputFile& out, const TokenFile& file, const PrepareOptions& options);
 
 /// Refuses options that no kind of input takes.

@@ -27,13 +27,14 @@ Permutation::Permutation(uint64_t seed, int64_t epoch, int64_t n) : n_(static_ca
   right_mask_ = (uint64_t{1} << right_bits_) - 1;
   const core::RandomKey key =
       core::RandomKey(seed).fold("permute").fold(static_cast<uint64_t>(epoch));
-  for (size_t round = 0; round < keys_.size(); ++round) keys_[round] = key.bits(round);
+  rounds_ = bits > 16 ? 10 : most_rounds;
+  for (size_t round = 0; round < rounds_; ++round) keys_[round] = key.bits(round);
 }
 
 uint64_t Permutation::encrypt(uint64_t value) const {
   uint64_t left = value >> right_bits_;
   uint64_t right = value & right_mask_;
-  for (size_t round = 0; round < keys_.size(); round += 2) {
+  for (size_t round = 0; round < rounds_; round += 2) {
     left ^= mix(keys_[round], right) & left_mask_;
     right ^= mix(keys_[round + 1], left) & right_mask_;
   }

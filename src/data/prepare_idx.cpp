@@ -30,7 +30,7 @@ std::vector<int64_t> read_shape(InputFile& in) {
 }
 
 std::vector<uint8_t> read_labels(const std::string& path) {
-  InputFile in(path);
+  InputFile in(path, InputFile::Format::plain_or_gzip);
   const std::vector<int64_t> shape = read_shape(in);
   if (shape.size() != 1) in.damaged(fmt::format("labels have {} dimensions, not 1", shape.size()));
   std::vector<uint8_t> labels;
@@ -51,7 +51,7 @@ std::vector<uint8_t> read_labels(const std::string& path) {
 Prepared prepare_idx(const IdxOptions& idx, const PrepareOptions& options) {
   check_options(options);
   const std::vector<uint8_t> labels = read_labels(idx.labels);
-  InputFile images(idx.images);
+  InputFile images(idx.images, InputFile::Format::plain_or_gzip);
   std::vector<int64_t> shape = read_shape(images);
   if (shape.size() == 3) shape.insert(shape.begin() + 1, 1);
   if (shape.size() != 4)

@@ -5,6 +5,7 @@
 #include "data/input_file.h"
 #include "data/output_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -46,11 +47,11 @@ TokenFile encode(const std::vector<Document>& documents, const TextOptions& text
       text.tokenizer->encode(d.text, file.tokens);
     else
       for (const char c : d.text) file.tokens.push_back(static_cast<uint8_t>(c));
-    // Neighbours of one name are two documents only if a cut stands between them.
     if (static_cast<int64_t>(file.tokens.size()) > start) file.documents.push_back(start);
   }
-  for (const uint32_t token : file.tokens)
-    check(token < file.vocabulary, "the tokenizer stays within its vocabulary");
+  const bool inside = std::ranges::all_of(
+      file.tokens, [&](const uint32_t token) { return token < file.vocabulary; });
+  check(inside, "the tokenizer stays within its vocabulary");
   return file;
 }
 

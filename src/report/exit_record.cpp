@@ -1,5 +1,7 @@
 #include <trireme/report/exit_record.h>
 #include <trireme/report/records.h>
+#include <trireme/report/run_folder.h>
+#include <trireme/storage/durable.h>
 
 #include "json.h"
 
@@ -27,6 +29,15 @@ std::string exit_json(const ExitRecord& record, int64_t attempt) {
                      {"step", record.step},     {"message", record.message},
                      {"hint", record.hint},     {"resumable", record.resumable}};
   return dump(json, 2) + "\n";
+}
+
+void write_exit_record(const std::filesystem::path& run_dir, const ExitRecord& record) {
+  const RunPaths paths{run_dir};
+  storage::replace_file(paths.exit(), exit_json(record, last_attempt(paths)));
+}
+
+void write_exit_record(const std::filesystem::path& run_dir, const comm::Failure& failure) {
+  write_exit_record(run_dir, exit_record_of(failure));
 }
 
 }  // namespace trireme::report

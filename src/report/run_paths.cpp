@@ -4,6 +4,8 @@
 
 namespace trireme::report {
 
-std::filesystem::path RunPaths::log(int rank) const { return logs() / fmt::format("rank{:03}.log", rank); }
+std::filesystem::path RunPaths::log(int rank) const {
+  return logs() / fmt::format("rank{:03}.log", rank);
+}
 
 }  // namespace trireme::report

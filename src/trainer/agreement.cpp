@@ -68,4 +68,25 @@ void require_equal(comm::Communicator& all, std::string_view what, const std::st
   throw Error(ErrorKind::ranks_differ, message, hint);
 }
 
+std::string on_rank_0(comm::Communicator& all, const std::function<std::string()>& action) {
+  // One byte says how it went; an error travels as kind, message and hint.
+  constexpr char succeeded = '+', failed = '-', separator = '\0';
+  std::string outcome;
+  if (all.rank() == 0) {
+    try {
+      outcome = succeeded + action();
+    } catch (const Error& e) {
+      outcome = failed + std::to_string(static_cast<int>(e.kind())) + separator + e.message() + separator + e.hint();
+    } catch (const std::exception& e) {
+      outcome = failed + std::to_string(static_cast<int>(ErrorKind::unexpected)) + separator + e.what() + separator;
+    }
+  }
+  outcome = all.broadcast_bytes(outcome, 0);
+  check(!outcome.empty(), "rank 0 says how it went");
+  if (outcome[0] == succeeded) return outcome.substr(1);
+  const size_t first = outcome.find(separator), second = outcome.find(separator, first + 1);
+  throw Error(static_cast<ErrorKind>(std::stoi(outcome.substr(1, first - 1))), outcome.substr(first + 1, second - first - 1),
+              outcome.substr(second + 1));
+}
+
 }  // namespace trireme::trainer

@@ -4,9 +4,11 @@
 
 #include <trireme/comm/communicator.h>
 #include <trireme/data/dataset.h>
+#include <trireme/data/loader.h>
 #include <trireme/data/transforms.h>
 #include <trireme/model/model.h>
-#include <trireme/precision/policy.h>
+#include <trireme/precision/precision.h>
+#include <trireme/precision/scope.h>
 #include <trireme/report/records.h>
 
 namespace trireme::trainer {
@@ -17,17 +19,15 @@ class Evaluation {
   struct Settings {
     int64_t batch_size = 1;  ///< samples of one rank at a time
     int64_t workers = 0;
-    uint64_t seed = 0;
   };
-  Evaluation(std::shared_ptr<const data::Dataset> samples, data::Transforms transforms, const Settings& settings);
+  Evaluation(std::shared_ptr<const data::Dataset> samples, data::TransformChain transforms, const Settings& settings,
+             comm::Communicator& all);
 
-  [[nodiscard]] report::EvalMetrics run(model::Model& model, const precision::Policy& precision, comm::Communicator& all,
-                                        int64_t step) const;
+  [[nodiscard]] report::EvalMetrics run(model::Model& model, const precision::Precision& precision, at::DeviceType device, int64_t step);
 
  private:
-  std::shared_ptr<const data::Dataset> samples_;
-  data::Transforms transforms_;
-  Settings settings_;
+  comm::Communicator& all_;
+  std::unique_ptr<data::Loader> loader_;
 };
 
 /// The value of `metric` (loss, or a name of the model's); Error `configuration` naming what there is.

@@ -7,7 +7,7 @@
 #include <trireme/data/config.h>
 #include <trireme/device/config.h>
 #include <trireme/guard/config.h>
-#include <trireme/model/config.h>
+#include "model/config.h"
 #include <trireme/optim/config.h>
 #include <trireme/optim/schedule.h>
 #include <trireme/parallel/config.h>

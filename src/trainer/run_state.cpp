@@ -16,7 +16,7 @@ constexpr const char* generator_name = "rng/default";
 at::Tensor storage_of(const at::Tensor& tensor) { return tensor.detach(); }
 
 at::Tensor default_generator_state() {
-  const at::Generator& generator = at::detail::getDefaultCPUGenerator();
+  at::Generator generator = at::detail::getDefaultCPUGenerator();  // a handle to the one generator
   const std::lock_guard lock(generator.mutex());
   return generator.get_state();
 }
@@ -48,9 +48,9 @@ void RunState::load_state(const core::StateReader& in) {
   if (shape[0] != ranks_) return;
   at::Tensor state = at::empty({1, shape[1]}, at::kByte);
   in.read(generator_name, {{rank_, 0}, {1, shape[1]}}, state);
-  const at::Generator& generator = at::detail::getDefaultCPUGenerator();
+  at::Generator generator = at::detail::getDefaultCPUGenerator();  // a handle to the one generator
   const std::lock_guard lock(generator.mutex());
-  const_cast<at::Generator&>(generator).set_state(state.reshape({-1}));
+  generator.set_state(state.reshape({-1}));
 }
 
 }  // namespace trireme::trainer

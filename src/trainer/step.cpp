@@ -67,7 +67,7 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     model::LossSums sums;
     {
       const PhaseScope phase(recorder, Phase::forward);
-      const precision::PrecisionScope scope(parts_.precision);
+      const precision::PrecisionScope scope(parts_.precision, parts_.device);
       sums = parts_.model.loss(micro_batches[m]);
       if (core::fault::at("step.loss") == core::fault::Action::nan)
         sums.loss_sum = sums.loss_sum * std::numeric_limits<double>::quiet_NaN();
@@ -88,7 +88,7 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
   {
     const PhaseScope phase(recorder, Phase::comm_exposed);
     control_sum->wait();
-    const parallel::GradientReducer::Result reduced = parts_.reducer.finish();
+    const parallel::ReduceReport reduced = parts_.reducer.finish();
     unused_ = reduced.unused;
     recorder.count(telemetry::Counter::comm_busy_ns, reduced.busy_ns + control_sum->busy_ns());
     recorder.count(telemetry::Counter::comm_bytes, reduced.bytes);
@@ -96,7 +96,7 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
 
   // Judge, clip and step; every number stays on the device, equal on all ranks.
   const PhaseScope phase(recorder, Phase::optimizer);
-  const optim::GradientHealth health = optim::gradient_health(parts_.reducer.flat_gradients());
+  const optim::GradientHealth health = optim::gradient_health(parts_.reducer.flat());
   // loss_scale and W0 went into the gradients; W0 / W and 1 / loss_scale come out again here.
   const at::Tensor weight = control_vector[control::weight].clamp_min(1e-30);
   const at::Tensor average = weight.reciprocal().mul_(nominal_weight_).div_(loss_scale);

@@ -10,7 +10,8 @@
 #include <trireme/optim/optimizer.h>
 #include <trireme/parallel/gradient_reducer.h>
 #include <trireme/precision/loss_scaler.h>
-#include <trireme/precision/policy.h>
+#include <trireme/precision/precision.h>
+#include <trireme/precision/scope.h>
 #include <trireme/telemetry/recorder.h>
 
 namespace trireme::trainer {
@@ -36,7 +37,8 @@ class TrainStep {
     parallel::GradientReducer& reducer;
     optim::Optimizer& optimizer;
     precision::LossScaler& scaler;
-    const precision::Policy& precision;
+    const precision::Precision& precision;
+    at::DeviceType device;
     comm::Communicator& all;
     telemetry::Recorder& recorder;
   };
@@ -53,7 +55,7 @@ class TrainStep {
 
   /// Names of the metrics in the control vector; known after the first step.
   [[nodiscard]] const std::vector<std::string>& metric_names() const { return metric_names_; }
-  /// Parameters that got no gradient on this rank in the last step.
+  /// Parameters that got no gradient on any rank in the last step.
   [[nodiscard]] const std::vector<std::string>& unused_parameters() const { return unused_; }
 
  private:

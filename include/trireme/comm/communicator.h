@@ -1,12 +1,12 @@
 #pragma once
 
+#include <trireme/core/error.h>
+
 #include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <trireme/core/error.h>
 
 #include <ATen/core/Tensor.h>
 
@@ -14,24 +14,28 @@ namespace trireme::comm {
 
 enum class ReduceOp { sum, max, min };
 
-/// A collective or message under way. Keeps its tensors alive; they must not be touched until wait() returned.
+/// A collective or message under way. Keeps its tensors alive; they must not be touched until
+/// wait() returned.
 class Work {
  public:
   virtual ~Work();
   [[nodiscard]] virtual bool done() const = 0;
-  /// Blocks the host until the operation is complete on this rank. Throws the communicator's Error if it failed, was
-  /// poisoned, or did not complete before the communicator's deadline (which poisons it).
+  /// Blocks the host until the operation is complete on this rank. Throws the communicator's Error
+  /// if it failed, was poisoned, or did not complete before the communicator's deadline (which
+  /// poisons it).
   virtual void wait() = 0;
-  /// Nanoseconds from the start of the transfer to its end on the communication thread; 0 until done.
+  /// Nanoseconds from the start of the transfer to its end on the communication thread; 0 until
+  /// done.
   [[nodiscard]] virtual int64_t busy_ns() const = 0;
 };
 using WorkPtr = std::shared_ptr<Work>;
 
-/// N ranks that communicate. All ranks of the communicator call the same operations in the same order; operations on
-/// communicators of one process are executed in the order they were issued, so that order must agree between ranks too.
-/// Tensors are contiguous, on this communicator's device, of dtype float32, float64, bfloat16, float16 or int64 (uint8 where only
-/// moved). Sums of bfloat16 and float16 are accumulated in float32 per pairwise addition. Empty tensors are legal.
-/// Results are bit-identical on all ranks and from run to run. Destructors never communicate.
+/// N ranks that communicate. All ranks of the communicator call the same operations in the same
+/// order; operations on communicators of one process are executed in the order they were issued, so
+/// that order must agree between ranks too. Tensors are contiguous, on this communicator's device,
+/// of dtype float32, float64, bfloat16, float16 or int64 (uint8 where only moved). Sums of bfloat16
+/// and float16 are accumulated in float32 per pairwise addition. Empty tensors are legal. Results
+/// are bit-identical on all ranks and from run to run. Destructors never communicate.
 class Communicator {
  public:
   virtual ~Communicator();
@@ -42,11 +46,14 @@ class Communicator {
   [[nodiscard]] virtual const std::string& name() const = 0;
 
   /// In place over `values`, the same shape on all ranks.
-  [[nodiscard]] virtual WorkPtr all_reduce(const at::Tensor& values, ReduceOp op = ReduceOp::sum) = 0;
-  /// `in` holds size() equal parts; rank r receives the reduction of all parts r in `out` (in.numel() == size() * out.numel()).
+  [[nodiscard]] virtual WorkPtr all_reduce(const at::Tensor& values,
+                                           ReduceOp op = ReduceOp::sum) = 0;
+  /// `in` holds size() equal parts; rank r receives the reduction of all parts r in `out`
+  /// (in.numel() == size() * out.numel()).
   [[nodiscard]] virtual WorkPtr reduce_scatter(const at::Tensor& out, const at::Tensor& in,
                                                ReduceOp op = ReduceOp::sum) = 0;
-  /// `out` receives the ranks' `in` one after the other (out.numel() == size() * in.numel()). `in` may be its own part of `out`.
+  /// `out` receives the ranks' `in` one after the other (out.numel() == size() * in.numel()). `in`
+  /// may be its own part of `out`.
   [[nodiscard]] virtual WorkPtr all_gather(const at::Tensor& out, const at::Tensor& in) = 0;
   [[nodiscard]] virtual WorkPtr broadcast(const at::Tensor& values, int root) = 0;
   /// Part r of `in` goes to rank r; part r of `out` comes from rank r. Equal parts.
@@ -55,17 +62,19 @@ class Communicator {
   [[nodiscard]] virtual WorkPtr recv(const at::Tensor& values, int from) = 0;
   [[nodiscard]] virtual WorkPtr barrier() = 0;
 
-  /// Blocking exchange of byte strings of any lengths, for set-up and reports; every rank calls. gather_bytes returns one
-  /// string a rank on `root` and nothing elsewhere.
+  /// Blocking exchange of byte strings of any lengths, for set-up and reports; every rank calls.
+  /// gather_bytes returns one string a rank on `root` and nothing elsewhere.
   [[nodiscard]] virtual std::vector<std::string> gather_bytes(std::string_view mine, int root) = 0;
   [[nodiscard]] virtual std::vector<std::string> all_gather_bytes(std::string_view mine) = 0;
   [[nodiscard]] virtual std::string broadcast_bytes(std::string_view mine, int root) = 0;
 
-  /// The communicator of all ranks that gave the same colour, ordered by (key, rank). Every rank calls; negative colours get null.
-  [[nodiscard]] virtual std::shared_ptr<Communicator> split(int color, int key, const std::string& name) = 0;
+  /// The communicator of all ranks that gave the same colour, ordered by (key, rank). Every rank
+  /// calls; negative colours get null.
+  [[nodiscard]] virtual std::shared_ptr<Communicator> split(int color, int key,
+                                                            const std::string& name) = 0;
 
-  /// Makes every pending and later operation, here and in communicators split from this one, throw this Error. The first call
-  /// wins. Callable from any thread.
+  /// Makes every pending and later operation, here and in communicators split from this one, throw
+  /// this Error. The first call wins. Callable from any thread.
   virtual void poison(const Error& reason) = 0;
   /// The Error it is poisoned with, or null.
   [[nodiscard]] virtual std::shared_ptr<const Error> poisoned() const = 0;

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <trireme/comm/communicator.h>
+#include <trireme/comm/side_channel.h>
+
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <trireme/comm/communicator.h>
-#include <trireme/comm/side_channel.h>
 
 namespace trireme::comm {
 
@@ -15,7 +15,9 @@ struct Launch {
   int rank = 0;
   int size = 1;
 };
-/// Reads only the given variables' environment (see docs: order mpirun, srun with PMIx, plain srun, torchrun, alone).
+/// Looks at the environment in the order Open MPI's mpirun, PMIx (srun --mpi=pmix), another
+/// mpiexec, plain srun, torchrun, alone. The size is 0 where only MPI knows it. Throws, with kind
+/// `environment`, for variables that contradict each other.
 [[nodiscard]] Launch detect_launch();
 
 struct RankInfo {
@@ -41,8 +43,18 @@ class World {
   [[nodiscard]] int size() const { return all()->size(); }
 };
 
-/// Joins the world: MPI where a launcher with MPI (or PMIx) started us, else a world of one. Refuses, with kind
-/// `environment`, N worlds of one inside a larger launch (a launcher without MPI support). Call once, early in main.
+/// Joins the world: MPI where a launcher with MPI (or PMIx) started us, else a world of one.
+/// Refuses, with kind `environment`, N worlds of one inside a larger launch (a launcher without MPI
+/// support). Call once, early in main. A failure known to the side channel poisons all() and what
+/// was split from it, before handlers of others are called.
+///
+/// After a failure do not call finalize(): MPI_Finalize waits for ranks that may be gone. Leave
+/// with std::_Exit() once SideChannel::leave_together() returned, or with abort_world(). Destroying
+/// the world never communicates; to the other ranks it is the loss of this one.
 [[nodiscard]] std::unique_ptr<World> join_world();
+
+/// Ends the processes of all ranks with this exit code (under 126) by MPI_Abort, and this process
+/// in any case. From any thread; nothing is flushed or destroyed.
+[[noreturn]] void abort_world(int exit_code) noexcept;
 
 }  // namespace trireme::comm

@@ -86,7 +86,9 @@ struct Codec<std::string> {
 template <>
 struct Codec<JsonObject> {
   static Type type() { return {.kind = Type::Kind::object}; }
-  static void read(const Node& node, JsonObject& field) { field.text = to_json(node); }
+  static void read(const Node& node, JsonObject& field) {
+    field.text = node.kind == Node::Kind::null ? "{}" : to_json(node);
+  }
   static Node write(const JsonObject& field) { return from_json(field.text); }
 };
 

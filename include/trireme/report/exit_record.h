@@ -28,7 +28,9 @@ struct ExitRecord {
 [[nodiscard]] ExitRecord exit_record_of(const comm::Failure& failure);
 [[nodiscard]] std::string exit_json(const ExitRecord& record, int64_t attempt);
 
-/// Replaces run.dir/exit.json at once and durably. Written by rank 0, or by the first survivor.
-void write_exit(const std::filesystem::path& run_dir, const ExitRecord& record, int64_t attempt);
+/// Replaces run.dir/exit.json at once and durably, under the folder's present attempt. Written by
+/// rank 0, or by the first survivor. Throws kind `storage`.
+void write_exit_record(const std::filesystem::path& run_dir, const ExitRecord& record);
+void write_exit_record(const std::filesystem::path& run_dir, const comm::Failure& failure);
 
 }  // namespace trireme::report

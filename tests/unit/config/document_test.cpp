@@ -111,6 +111,14 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"extends: [a.yaml]\n", "f.yaml:1:10: extends: expected the name of a file"},
         Refused{"extends:\n", "f.yaml:1:1: extends: expected the name of a file"}));
 
+TEST(Document, PrintsNothingItself) {
+  ::testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStdout();
+  (void)failure_of([] { return Document::parse("a: [1, 2", "f.yaml"); });
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
+}
+
 TEST(Document, CollectsDuplicateKeysAndTagsAndReadsOn) {
   const Document document =
       Document::parse("a: 1\nb:\n  c: 1\n  c: 2\na: 3\nd: !!str 4\n\"a\": 5\n", "f.yaml");

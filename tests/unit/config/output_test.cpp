@@ -46,7 +46,7 @@ model:
     layers: 12  # default
 optim:
   name: adamw  # default
-  lr: 1.0  # run.yaml:1:35
+  lr: 1.0  # run.yaml:1:36
   betas: [0.9, 0.95]  # default
   groups:
     - match: "a*"  # run.yaml:1:26
@@ -134,6 +134,8 @@ keys:
   EXPECT_THAT(explain(resolved, "optim.groups[0].match"), HasSubstr("a glob of parameter names"));
   EXPECT_THAT(explain(resolved, "optim.groups[].match"), HasSubstr("a glob of parameter names"));
   EXPECT_THAT(explain(resolved, "optim.groups[3]"), HasSubstr("keys:\n  match"));
+  EXPECT_THAT(explain(resolved, "ladder[1]"), HasSubstr("type:     list of integers"));
+  EXPECT_THAT(explain(resolved, "ladder[1][2]"), HasSubstr("type:     list of integers"));
   EXPECT_THAT(explain(resolved, "spike"), HasSubstr("keys:\n  window"));
   EXPECT_THAT(explain(resolved, ""),
               HasSubstr("\n  optim                section: how it is trained\n"));
@@ -285,9 +287,13 @@ TEST(FromJson, RefusesWhatIsNotJson) {
 TEST(Nearest, FindsWhatIsMeant) {
   EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
   EXPECT_EQ(edit_distance("", "abc"), 3u);
+  EXPECT_EQ(edit_distance("abc", ""), 3u);
+  EXPECT_EQ(edit_distance("sede", "seed"), 1u);
   EXPECT_EQ(edit_distance("same", "same"), 0u);
   EXPECT_EQ(nearest("batchsize", {"batch_size", "steps"}), "batch_size");
-  EXPECT_EQ(nearest("warmup", {"warmup_steps", "name"}), "");
+  EXPECT_EQ(nearest("warmup", {"name", "warmup_steps"}), "warmup_steps");
+  EXPECT_EQ(nearest("wa", {"warmup_steps"}), "");
+  EXPECT_EQ(nearest("lr", {"dir", "name"}), "");
   EXPECT_EQ(nearest("rl", {"lr", "name"}), "lr");
   EXPECT_EQ(nearest("ab", {"cd"}), "");
   EXPECT_EQ(nearest("x", {}), "");

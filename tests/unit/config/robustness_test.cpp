@@ -53,7 +53,7 @@ std::string mutated(std::mt19937& random) {
         text.resize(at + 1);
         break;
     }
-    if (text.empty()) text = " ";
+    if (text.empty()) text.push_back(' ');
   }
   return text;
 }

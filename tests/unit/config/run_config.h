@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -118,7 +119,7 @@ struct Failure {
   std::string message;
   std::string hint;
 };
-template <class F>
+template <std::invocable F>
 Failure failure_of(const F& call) {
   try {
     (void)call();

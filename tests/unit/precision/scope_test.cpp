@@ -43,6 +43,17 @@ TEST(PrecisionScope, NestsAndRestores) {
   EXPECT_EQ(product_type(), at::kBFloat16);
 }
 
+TEST(PrecisionScope, AnotherTypeInsideFindsNoCastOfTheOuterOne) {
+  const at::Tensor w = at::ones({2, 2}).requires_grad_(), x = at::ones({2, 2});
+  const PrecisionScope outer(casting(at::kBFloat16), at::kCPU);
+  EXPECT_EQ(at::mm(x, w).scalar_type(), at::kBFloat16);
+  {
+    const PrecisionScope inner(casting(at::kHalf), at::kCPU);
+    EXPECT_EQ(at::mm(x, w).scalar_type(), at::kHalf);
+  }
+  EXPECT_EQ(at::mm(x, w).scalar_type(), at::kBFloat16);
+}
+
 TEST(PrecisionScope, RestoresWhenLeftByAnException) {
   try {
     const PrecisionScope scope(casting(at::kBFloat16), at::kCPU);

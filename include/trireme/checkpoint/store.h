@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace trireme::checkpoint {
+
+/// A folder of checkpoints, step-00001200 and so on. One rank looks and deletes and tells the
+/// others: on network file systems they may see different things.
+class Store {
+ public:
+  explicit Store(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+  [[nodiscard]] std::filesystem::path path_of(int64_t step) const;
+  /// What has the name of a checkpoint, ascending; valid or not. Empty if there is no folder.
+  [[nodiscard]] std::vector<int64_t> steps() const;
+
+  enum class Check {
+    manifest,    ///< it verifies, and all files are there with their sizes
+    everything,  ///< and every file has its hash: reads all of it
+  };
+  struct Newest {
+    std::optional<int64_t> step;
+    std::vector<std::string> skipped;  ///< newer ones that are not valid, each with the reason
+  };
+  [[nodiscard]] Newest newest_valid(Check check = Check::manifest) const;
+
+  /// Deletes what retention() does not keep; call after a commit. Deleting is no matter of life and
+  /// death: returns what could not be deleted, with the reason.
+  std::vector<std::string> prune(int64_t keep_last, std::span<const int64_t> keep_steps = {}) const;
+
+  /// Removes what dead attempts left of unfinished or half-deleted checkpoints. Nobody may be
+  /// saving into the folder. Returns the names removed.
+  std::vector<std::string> remove_stale() const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+/// The steps to delete: all but the highest `keep_last` (at least 1) and `keep_steps`.
+[[nodiscard]] std::vector<int64_t> retention(std::span<const int64_t> steps, int64_t keep_last,
+                                             std::span<const int64_t> keep_steps);
+
+/// The checkpoint that a user means by `path`: itself, or the newest valid one of a folder of
+/// checkpoints or of a run folder; skipped ones are added to `skipped`. Error no_checkpoint.
+[[nodiscard]] std::filesystem::path locate(const std::filesystem::path& path,
+                                           std::vector<std::string>* skipped = nullptr);
+
+}  // namespace trireme::checkpoint

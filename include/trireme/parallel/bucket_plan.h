@@ -1,0 +1,51 @@
+#pragma once
+
+#include <trireme/parallel/config.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace trireme::parallel {
+
+/// How much is reduced at a time. The first bucket starts communication early, the last is what
+/// backward cannot hide: both may be smaller than the others.
+struct BucketSizes {
+  int64_t bytes = 0;
+  int64_t first_bytes = 0;
+  int64_t last_bytes = 0;
+};
+
+/// The configuration's sizes for gradients of `total_bytes`. Error `configuration` if bucket_mib is
+/// neither auto nor above 0.
+[[nodiscard]] BucketSizes bucket_sizes(const ParallelConfig& config, int64_t total_bytes);
+
+/// Where one parameter's gradient lies in the flat buffer, in elements.
+struct Slot {
+  size_t parameter = 0;
+  int64_t offset = 0;
+  int64_t elements = 0;
+};
+
+/// A run of the flat buffer that is reduced at once. `elements` counts the padding too.
+struct Bucket {
+  int64_t offset = 0;
+  int64_t elements = 0;
+  std::vector<Slot> slots;
+};
+
+struct BucketPlan {
+  std::vector<Bucket> buckets;    ///< in the order of their launch
+  std::vector<size_t> bucket_of;  ///< by parameter
+  int64_t elements = 0;           ///< of the flat buffer
+};
+
+/// Packs float32 gradients, given by their elements in the order of the parameters' first use, into
+/// buckets in the reverse order: about that in which backward completes them. Each slot starts at a
+/// multiple of 64 bytes. A parameter is never split: one larger than a bucket has its own. A
+/// function of its arguments only, hence equal on all ranks.
+[[nodiscard]] BucketPlan plan_buckets(std::span<const int64_t> parameter_elements,
+                                      const BucketSizes& sizes);
+
+}  // namespace trireme::parallel

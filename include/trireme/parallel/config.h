@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+namespace trireme::parallel {
+
+struct ParallelConfig {
+  std::string strategy = "ddp";
+  std::string bucket_mib = "auto";
+
+  template <class B>
+  void bind(B& b) {
+    b.key("strategy", strategy)
+        .doc("ddp: every rank holds the whole model and gradients are summed over all")
+        .one_of({"ddp"});
+    b.key("bucket_mib", bucket_mib)
+        .doc("gradients that travel together: auto (a sixteenth of all, 1 to 25) or a number")
+        .unit("MiB");
+  }
+};
+
+}  // namespace trireme::parallel

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <trireme/report/records.h>
+#include <trireme/report/run_paths.h>
+#include <trireme/report/run_totals.h>
+#include <trireme/storage/append_file.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trireme::report {
+
+/// Makes run.dir and the folders in it that others write to (logs, control, checkpoints). Rank 0
+/// calls it before any rank opens its log. Throws kind `storage` if that fails.
+void make_run_folder(const RunPaths& paths);
+
+/// The highest attempt among the last records of the folder; 0 in a new one.
+[[nodiscard]] int64_t last_attempt(const RunPaths& paths);
+
+/// The records of a run, written by rank 0, which holds the run lock. Each record is one appended
+/// line.
+class RunFolder {
+ public:
+  /// Opens the folder, which make_run_folder() made, for a new attempt: cuts metrics and
+  /// evaluations back to `resumed_step` (without one: to nothing), removes exit.json of the attempt
+  /// before, writes config.yaml. Of the events only the later `saved` and `skipped` go, which are
+  /// undone; what happened to attempts (failed, preempted, ...) stays. Throws kind `storage`.
+  RunFolder(RunPaths paths, std::string_view config_yaml, std::optional<int64_t> resumed_step,
+            std::vector<std::string> hosts);
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  [[nodiscard]] int64_t attempt() const { return attempt_; }
+  [[nodiscard]] const RunPaths& paths() const { return paths_; }
+
+  /// Writes a line of metrics.jsonl and adds the window to the report.
+  void log_metrics(const StepMetrics& metrics, const Window& window);
+  void log_eval(const EvalMetrics& metrics);
+  void log_event(const Event& event);
+  /// Replaces report.json by one of all windows so far and returns its verdict in words.
+  std::string write_report();
+
+ private:
+  std::vector<std::string> hosts_;
+  int64_t attempt_;
+  RunPaths paths_;  // after attempt_: preparing the folder cuts what the attempt is read from
+  RunTotals totals_;
+  storage::AppendFile metrics_;
+  storage::AppendFile eval_;
+  storage::AppendFile events_;
+};
+
+}  // namespace trireme::report

@@ -1,0 +1,45 @@
+#include "model/classification.h"
+
+#include <trireme/core/error.h>
+#include <trireme/ops/cross_entropy.h>
+
+#include <ATen/ATen.h>
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+namespace trireme::model {
+
+LossSums classification_loss(const at::Tensor& logits_BV, const core::Batch& batch) {
+  const at::Tensor labels_B = batch.at("label").to(at::kLong).reshape({-1});
+  ops::CrossEntropy sums =
+      ops::cross_entropy_sum(logits_BV, labels_B, {}, {.consume_logits = true});
+  return {sums.loss_sum, sums.weight, {{"accuracy", sums.correct}}};
+}
+
+at::Tensor real_field(const core::Batch& batch, std::string_view name, at::ScalarType type) {
+  const at::Tensor& values = batch.at(name);
+  const at::Tensor real = values.to(type);
+  return values.scalar_type() == at::kByte ? real / 255.0 : real;
+}
+
+at::Tensor image_field(const core::Batch& batch, const ImageShape& shape, at::ScalarType type) {
+  at::Tensor image = real_field(batch, "image", type);
+  if (image.dim() == 3) image = image.unsqueeze(1);  // [B, H, W]: one channel
+  const std::vector<int64_t> expected = {image.size(0), shape.channels, shape.height, shape.width};
+  if (image.sizes() != at::IntArrayRef(expected))
+    throw Error(ErrorKind::configuration,
+                fmt::format("the batch's images are [{}], the model takes [{}]",
+                            fmt::join(image.sizes(), ", "), fmt::join(expected, ", ")),
+                "set model.config.channels, height and width to those of the data");
+  return image;
+}
+
+void check_image(const DataCheck& data, const ImageShape& shape, int64_t classes) {
+  data.equals("channels", "model.config.channels", shape.channels);
+  data.equals("height", "model.config.height", shape.height);
+  data.equals("width", "model.config.width", shape.width);
+  data.at_most("classes", "model.config.classes", classes);
+}
+
+}  // namespace trireme::model

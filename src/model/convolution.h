@@ -1,0 +1,47 @@
+#pragma once
+
+#include <trireme/autograd/unit.h>
+
+#include <optional>
+#include <string>
+
+namespace trireme::model {
+
+/// Parameters of a convolution without bias followed by group normalisation, in a block that owns
+/// them.
+struct NormedConvolution {
+  at::Tensor weight;  ///< [out, in, k, k]
+  at::Tensor scale, shift;
+  int64_t stride = 1;
+  int64_t groups = 1;
+
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x_BCHW) const;
+};
+
+/// Adds the parameters `<name>.weight`, `<norm>.weight` and `<norm>.bias` of a k x k convolution to
+/// a block. Weights are normal with variance 2 / (out k k) (He et al. 2015, for the backward pass),
+/// as in torchvision's ResNet.
+struct ConvolutionShape {
+  int64_t in = 1;
+  int64_t out = 1;
+  int64_t kernel = 3;
+  int64_t stride = 1;
+};
+
+/// A block that consists of such convolutions.
+class ConvolutionBlock : public autograd::Block {
+ protected:
+  ConvolutionBlock(const autograd::BuildContext& context, int64_t groups)
+      : Block(context), groups_(groups) {}
+  NormedConvolution add(const std::string& convolution, const std::string& norm,
+                        const ConvolutionShape& shape);
+
+ private:
+  int64_t groups_;
+};
+
+/// Throws kind `configuration` if `filters` is no multiple of `groups`; `key` names the filters'
+/// key.
+void check_groups(const std::string& key, int64_t filters, int64_t groups);
+
+}  // namespace trireme::model

@@ -1,0 +1,193 @@
+#include "model/gpt2_blocks.h"
+
+#include <trireme/ops/dropout.h>
+#include <trireme/ops/gelu.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include <ATen/ATen.h>
+
+namespace trireme::model {
+
+namespace {
+
+using autograd::Block;
+using autograd::BuildContext;
+using Tensors = std::vector<at::Tensor>;
+
+constexpr double initial_deviation = 0.02;
+
+class TokenEmbedding final : public Block {
+ public:
+  TokenEmbedding(const BuildContext& context, const Gpt2Settings& s) : Block(context) {
+    weight_VC_ = parameter_normal("weight", {s.vocab_size, s.n_embd}, 0.0, initial_deviation);
+  }
+
+  Tensors forward(const Tensors& inputs) override {
+    const at::Tensor& x = inputs.at(0);
+    if (at::isIntegralType(x.scalar_type(), false)) return {at::embedding(weight_VC_, x)};
+    return {at::linear(x, weight_VC_)};
+  }
+
+ private:
+  at::Tensor weight_VC_;
+};
+
+class PositionEmbedding final : public Block {
+ public:
+  PositionEmbedding(const BuildContext& context, const Gpt2Settings& s)
+      : Block(context), dropout_(s.dropout), site_(context.scope + ".dropout") {
+    weight_ = parameter_normal("weight", {s.n_positions, s.n_embd}, 0.0, initial_deviation);
+  }
+
+  Tensors forward(const Tensors& inputs) override {
+    const at::Tensor& embeddings_BTC = inputs.at(0);
+    const at::Tensor& keys_B = inputs.at(1);
+    const at::Tensor x_BTC = embeddings_BTC + weight_.narrow(0, 0, embeddings_BTC.size(1));
+    return {keys_B.defined() ? ops::dropout(x_BTC, dropout_, keys_B, site_) : x_BTC};
+  }
+
+ private:
+  double dropout_;
+  std::string site_;
+  at::Tensor weight_;
+};
+
+class LastNorm final : public Block {
+ public:
+  LastNorm(const BuildContext& context, const Gpt2Settings& s)
+      : Block(context), epsilon_(s.layer_norm_epsilon) {
+    weight_C_ = parameter_constant("weight", {s.n_embd}, 1.0);
+    bias_C_ = parameter_constant("bias", {s.n_embd}, 0.0);
+  }
+
+  Tensors forward(const Tensors& inputs) override {
+    return {at::layer_norm(inputs.at(0), weight_C_.sizes(), weight_C_, bias_C_, epsilon_)};
+  }
+
+ private:
+  double epsilon_;
+  at::Tensor weight_C_, bias_C_;
+};
+
+class TransformerBlock final : public Block {
+ public:
+  TransformerBlock(const BuildContext& context, const Gpt2Settings& s)
+      : Block(context),
+        heads_(s.n_head),
+        dropout_(s.dropout),
+        epsilon_(s.layer_norm_epsilon),
+        site_(context.scope) {
+    // Projections that add to the residual start smaller, so that the sum over all layers keeps its
+    // variance.
+    const double residual_deviation =
+        initial_deviation / std::sqrt(2.0 * static_cast<double>(s.n_layer));
+    const int64_t c = s.n_embd;
+    ln_1_ = norm("ln_1", c);
+    c_attn_ = projection("attn.c_attn", c, 3 * c, initial_deviation);
+    attn_c_proj_ = projection("attn.c_proj", c, c, residual_deviation);
+    ln_2_ = norm("ln_2", c);
+    c_fc_ = projection("mlp.c_fc", c, s.inner(), initial_deviation);
+    mlp_c_proj_ = projection("mlp.c_proj", s.inner(), c, residual_deviation);
+  }
+
+  Tensors forward(const Tensors& inputs) override {
+    const at::Tensor& x_BTC = inputs.at(0);
+    const at::Tensor keys_B = dropout_ > 0.0 ? inputs.at(1) : at::Tensor();
+    const at::Tensor y_BTC =
+        x_BTC + dropped(attention(normed(x_BTC, ln_1_), keys_B), keys_B, ".attn");
+    return {y_BTC + dropped(mlp(normed(y_BTC, ln_2_)), keys_B, ".mlp")};
+  }
+
+ private:
+  struct Affine {
+    at::Tensor weight, bias;
+  };
+
+  Affine norm(const std::string& name, int64_t width) {
+    Affine made;
+    made.weight = parameter_constant(name + ".weight", {width}, 1.0);
+    made.bias = parameter_constant(name + ".bias", {width}, 0.0);
+    return made;
+  }
+
+  // The weight is [in, out], as in Hugging Face's Conv1D.
+  Affine projection(const std::string& name, int64_t in, int64_t out, double deviation) {
+    Affine made;
+    made.weight = parameter_normal(name + ".weight", {in, out}, 0.0, deviation);
+    made.bias = parameter_constant(name + ".bias", {out}, 0.0);
+    return made;
+  }
+
+  [[nodiscard]] at::Tensor normed(const at::Tensor& x, const Affine& by) const {
+    return at::layer_norm(x, by.weight.sizes(), by.weight, by.bias, epsilon_);
+  }
+
+  [[nodiscard]] static at::Tensor project(const at::Tensor& x_BTC, const Affine& by) {
+    const at::Tensor y = at::addmm(by.bias, x_BTC.flatten(0, 1), by.weight);
+    return y.view({x_BTC.size(0), x_BTC.size(1), by.bias.size(0)});
+  }
+
+  [[nodiscard]] at::Tensor dropped(const at::Tensor& x, const at::Tensor& keys_B,
+                                   const char* site) const {
+    return keys_B.defined() ? ops::dropout(x, dropout_, keys_B, site_ + site) : x;
+  }
+
+  [[nodiscard]] at::Tensor attention(const at::Tensor& x_BTC, const at::Tensor& keys_B) const {
+    const int64_t b = x_BTC.size(0), t = x_BTC.size(1), c = x_BTC.size(2);
+    const Tensors qkv =
+        project(x_BTC, c_attn_).view({b, t, 3, heads_, c / heads_}).transpose(1, 3).unbind(2);
+    at::Tensor y_BHTD;
+    if (b == 0)
+      y_BHTD = qkv[2];  // nothing to attend to, but the parameters must be reached
+    else if (keys_B.defined())
+      y_BHTD = attention_with_dropout(qkv, keys_B);
+    else
+      y_BHTD = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, 0.0, true);
+    return project(y_BHTD.transpose(1, 2).reshape({b, t, c}), attn_c_proj_);
+  }
+
+  // The fused attention draws from a generator; this one drops by sample and is recomputable.
+  [[nodiscard]] at::Tensor attention_with_dropout(const Tensors& qkv,
+                                                  const at::Tensor& keys_B) const {
+    const int64_t t = qkv[0].size(2);
+    const double scale = 1.0 / std::sqrt(static_cast<double>(qkv[0].size(3)));
+    const at::Tensor future =
+        at::ones({t, t}, qkv[0].options().dtype(at::kBool).requires_grad(false)).triu(1);
+    const at::Tensor scores = at::matmul(qkv[0] * scale, qkv[1].transpose(2, 3))
+                                  .masked_fill(future, -std::numeric_limits<double>::infinity());
+    return at::matmul(dropped(at::softmax(scores, -1), keys_B, ".attn.weights"), qkv[2]);
+  }
+
+  [[nodiscard]] at::Tensor mlp(const at::Tensor& x_BTC) const {
+    return project(ops::gelu_tanh(project(x_BTC, c_fc_)), mlp_c_proj_);
+  }
+
+  int64_t heads_;
+  double dropout_;
+  double epsilon_;
+  std::string site_;
+  Affine ln_1_, c_attn_, attn_c_proj_, ln_2_, c_fc_, mlp_c_proj_;
+};
+
+}  // namespace
+
+std::unique_ptr<Block> make_token_embedding(const BuildContext& context,
+                                            const Gpt2Settings& settings) {
+  return std::make_unique<TokenEmbedding>(context, settings);
+}
+std::unique_ptr<Block> make_position_embedding(const BuildContext& context,
+                                               const Gpt2Settings& settings) {
+  return std::make_unique<PositionEmbedding>(context, settings);
+}
+std::unique_ptr<Block> make_transformer_block(const BuildContext& context,
+                                              const Gpt2Settings& settings) {
+  return std::make_unique<TransformerBlock>(context, settings);
+}
+std::unique_ptr<Block> make_last_norm(const BuildContext& context, const Gpt2Settings& settings) {
+  return std::make_unique<LastNorm>(context, settings);
+}
+
+}  // namespace trireme::model

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <trireme/model/model.h>
+
+#include "model/settings.h"
+
+#include <vector>
+
+namespace trireme::model {
+
+/// Fields `image` [B, C, H, W] (or [B, H, W]; bytes become [0, 1]) and `label` [B]. Parameter names
+/// follow torchvision's ResNet where they can: conv1.weight, bn1.* (a group norm here),
+/// layerS.N.{conv1,bn1,conv2,bn2,downsample.0,downsample.1}.*, fc.*.
+class ResNet final : public Model {
+ public:
+  explicit ResNet(const ResNetSettings& settings);
+
+  LossSums loss(const core::Batch& batch) override;
+  [[nodiscard]] std::vector<autograd::Unit*> units() override;
+  [[nodiscard]] double nominal_weight_per_sample() const override { return 1.0; }
+  void check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const override;
+
+ private:
+  ResNetSettings settings_;
+  std::vector<autograd::Unit> convolutions_;  // stem, then basic blocks
+  std::vector<autograd::Unit> head_;          // one
+};
+
+}  // namespace trireme::model

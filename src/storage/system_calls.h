@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+
+#include <sys/types.h>
+
+namespace trireme::storage {
+
+using WriteCall = ssize_t (*)(int, const void*, size_t);
+
+struct WriteResult {
+  size_t written = 0;
+  int error = 0;  ///< errno; 0: all is written
+};
+
+/// Writes all bytes, through interruptions and short writes. Fault site "storage.write".
+WriteResult write_all(int fd, const void* data, size_t bytes);
+/// The same by another call than the system's, for tests.
+WriteResult write_all(int fd, const void* data, size_t bytes, WriteCall call);
+
+/// fsync; returns 0 or errno. A failed one is not tried again: the kernel has dropped the bytes.
+/// Fault site "storage.fsync".
+int sync_file(int fd);
+
+/// Closes whatever happens; returns 0 or errno.
+int close_file(int fd);
+
+}  // namespace trireme::storage

@@ -1,0 +1,191 @@
+#include <trireme/storage/safetensors.h>
+#include <trireme/storage/safetensors_writer.h>
+
+#include "unit/storage/faults.h"
+#include "unit/storage/temporary_folder.h"
+#include "unit/storage/thrown.h"
+
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include <ATen/ATen.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace trireme::storage {
+namespace {
+
+using test::error_of;
+using test::TemporaryFolder;
+using testing::HasSubstr;
+
+const std::vector<at::ScalarType> types{at::kDouble, at::kFloat, at::kHalf,   at::kBFloat16,
+                                        at::kLong,   at::kInt,   at::kShort,  at::kChar,
+                                        at::kByte,   at::kBool,  at::kUInt16, at::kUInt32};
+
+at::Tensor values(at::ScalarType type, at::IntArrayRef shape) {
+  const at::Tensor bytes =
+      at::arange(at::empty(shape, type).nbytes(), at::kByte).remainder(type == at::kBool ? 2 : 127);
+  at::Tensor tensor = at::empty(shape, type);
+  std::memcpy(tensor.data_ptr(), bytes.data_ptr(), tensor.nbytes());
+  return tensor;
+}
+
+bool same_bytes(const at::Tensor& a, const at::Tensor& b) {
+  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
+         std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0;
+}
+
+TEST(Safetensors, GivesBackWhatWasWritten) {
+  const TemporaryFolder folder;
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto type : types) {
+    const std::string name = "t." + std::string(c10::toString(type)) + " \"\xc3\xa4\"";
+    tensors.emplace_back(name, values(type, {3, 5}));
+    tensors.emplace_back(name + ".scalar", values(type, {}));
+    tensors.emplace_back(name + ".empty", values(type, {2, 0, 3}));
+  }
+  write_safetensors(folder / "f", tensors, {{"origin", "test"}});
+  at::Tensor kept;
+  {
+    const SafetensorsFile file(folder / "f");
+    EXPECT_EQ(file.entries().size(), tensors.size());
+    EXPECT_EQ(file.metadata().at("format"), "pt");
+    EXPECT_EQ(file.metadata().at("origin"), "test");
+    EXPECT_EQ(file.find("none"), nullptr);
+    EXPECT_EQ(file.header_bytes().size() % 8, 0U);
+    for (const auto& [name, tensor] : tensors) {
+      const SafetensorsEntry* entry = file.find(name);
+      ASSERT_NE(entry, nullptr) << name;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(file.bytes(*entry).data()) % tensor.itemsize(), 0U);
+      EXPECT_TRUE(same_bytes(file.view(*entry), tensor)) << name;
+      EXPECT_TRUE(same_bytes(file.copy(*entry), tensor)) << name;
+      const bool in_place = file.view(*entry).data_ptr() == file.bytes(*entry).data();
+      EXPECT_TRUE(in_place || tensor.numel() == 0) << name;
+    }
+    kept = file.view(*file.find(tensors[0].first));
+  }
+  EXPECT_TRUE(same_bytes(kept, tensors[0].second)) << "a view keeps the file mapped";
+}
+
+TEST(Safetensors, StridedTensorsAndParametersAreWritten) {
+  const TemporaryFolder folder;
+  const at::Tensor tensor = at::arange(12, at::kFloat).view({3, 4}).t().requires_grad_(true);
+  write_safetensors(folder / "f", {{"a", tensor}});
+  const SafetensorsFile file(folder / "f");
+  EXPECT_TRUE(at::equal(file.copy(file.entries()[0]), tensor.detach()));
+}
+
+TEST(Safetensors, MisalignedTensorsAreCopied) {
+  const TemporaryFolder folder;
+  const std::string json =
+      R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"F32","shape":[2],"data_offsets":[3,11]}})";
+  std::string file_text(8, '\0');
+  file_text[0] = static_cast<char>(json.size());
+  const float two[2] = {1.5F, -2.0F};
+  file_text += json + "abc" + std::string(reinterpret_cast<const char*>(two), 8);
+  test::put(folder / "f", file_text);
+  const SafetensorsFile file(folder / "f");
+  const at::Tensor view = file.view(*file.find("b"));
+  EXPECT_TRUE(at::equal(view, at::tensor({1.5F, -2.0F})));
+  EXPECT_NE(view.data_ptr(), static_cast<const void*>(file.bytes(*file.find("b")).data()));
+}
+
+TEST(Safetensors, HashesAreOfTheBytesInTheFile) {
+  const TemporaryFolder folder;
+  SafetensorsWriter writer(folder / "f", {{"b", at::kFloat, {2}}, {"a", at::kFloat, {3}}});
+  ASSERT_EQ(writer.entries().size(), 2U);
+  EXPECT_EQ(writer.entries()[0].name, "a");
+  const Hash128 a = writer.write(at::ones({3}));
+  writer.write(at::zeros({2}));
+  writer.finish();
+  const SafetensorsFile file(folder / "f");
+  EXPECT_EQ(a, hash_of(file.bytes(*file.find("a"))));
+  EXPECT_EQ(writer.header_hash(), hash_of(file.header_bytes()));
+  EXPECT_EQ(writer.hash(), hash_of(test::contents_of(folder / "f")));
+  EXPECT_EQ(writer.bytes(), file.file_bytes());
+}
+
+TEST(Safetensors, TheWriterHoldsToItsPlan) {
+  const TemporaryFolder folder;
+  const auto broken = [&](const auto& act) {
+    SafetensorsWriter writer(folder / "f", {{"a", at::kFloat, {2, 2}}});
+    EXPECT_EQ(error_of([&] { act(writer); }).kind(), ErrorKind::unexpected);
+  };
+  broken([](auto& w) { w.write(at::ones({4})); });
+  broken([](auto& w) { w.write(at::ones({2, 2}, at::kDouble)); });
+  broken([](auto& w) { w.write(at::ones({2, 4}).narrow(1, 0, 2)); });
+  broken([](auto& w) { w.finish(); });
+  broken([](auto& w) {
+    w.write(at::ones({2, 2}));
+    w.write(at::ones({2, 2}));
+  });
+  EXPECT_EQ(test::files_in(folder.path()), 0U);
+}
+
+TEST(Safetensors, RefusesWhatTheFormatCannotHold) {
+  const TemporaryFolder folder;
+  const auto refused = [&](const std::vector<TensorSpec>& specs, const std::string& reason) {
+    const Error error = error_of([&] { SafetensorsWriter writer(folder / "f", specs); });
+    EXPECT_EQ(error.kind(), ErrorKind::model_refused);
+    EXPECT_THAT(error.message(), HasSubstr(reason));
+  };
+  refused({{"a", at::kFloat, {1}}, {"b", at::kInt, {}}, {"a", at::kFloat, {1}}},
+          "'a' is given twice");
+  refused({{"a", at::kComplexDouble, {1}}}, "no type for ComplexDouble");
+  refused({{"__metadata__", at::kFloat, {1}}}, "__metadata__");
+  refused({{"a\xff", at::kFloat, {1}}}, "UTF-8");
+  EXPECT_EQ(test::files_in(folder.path()), 0U);
+}
+
+TEST(Safetensors, AFullDiskLeavesNoFile) {
+  const TemporaryFolder folder;
+  const test::FaultScope fault(test::write_enospc);
+  EXPECT_EQ(error_of([&] {
+              write_safetensors(folder / "f", {{"a", at::ones({4})}});
+            }).kind(),
+            ErrorKind::storage);
+  EXPECT_EQ(test::files_in(folder.path()), 0U);
+}
+
+TEST(Safetensors, DamagedFilesAreNamed) {
+  const TemporaryFolder folder;
+  const auto refused = [&](const std::string& contents, const std::string& reason) {
+    test::put(folder / "f", contents);
+    for (const ErrorKind kind : {ErrorKind::model_refused, ErrorKind::data_damaged}) {
+      const Error error = error_of([&] { SafetensorsFile file(folder / "f", kind); });
+      EXPECT_EQ(error.kind(), kind);
+      EXPECT_THAT(error.message(), HasSubstr((folder / "f").native()));
+      EXPECT_THAT(error.message(), HasSubstr(reason));
+    }
+  };
+  refused("", "too few");
+  refused("1234567", "too few");
+  refused(std::string("\x10\0\0\0\0\0\0\0", 8), "needs 16 bytes and the file has 0");
+  refused(std::string("\x01\xe1\xf5\x05\0\0\0\0{}", 10), "100000001 bytes is too large");
+  refused(std::string(8, '\xff') + "{}", "too large");
+  refused(std::string("\0\0\0\0\0\0\0\0", 8), "not a JSON object");
+  EXPECT_EQ(error_of([&] { SafetensorsFile file(folder / "none"); }).kind(),
+            ErrorKind::input_missing);
+  EXPECT_EQ(error_of([&] { SafetensorsFile file(folder.path()); }).kind(),
+            ErrorKind::input_missing);
+}
+
+TEST(Safetensors, EveryTruncationIsRefused) {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "whole", {{"a", at::ones({4})}, {"b", at::ones({3}, at::kByte)}});
+  const std::string whole = test::contents_of(folder / "whole");
+  for (size_t size = 0; size < whole.size(); ++size) {
+    test::put(folder / "f", whole.substr(0, size));
+    EXPECT_EQ(error_of([&] { SafetensorsFile file(folder / "f"); }).kind(),
+              ErrorKind::model_refused);
+  }
+  test::put(folder / "f", whole + "x");
+  EXPECT_EQ(error_of([&] { SafetensorsFile file(folder / "f"); }).kind(), ErrorKind::model_refused);
+}
+
+}  // namespace
+}  // namespace trireme::storage
