@@ -14,10 +14,10 @@ int main(int argc, char** argv) {
              "23 no usable checkpoint, 24 model file refused, 30 storage, 40 hang, 41 peer lost, 50 diverged, 51 out of memory, 75 stopped.");
   app::Action action;
   app::add_train(cli, action);
-  // app::add_eval(cli, action);
-  // app::add_predict(cli, action);
+  app::add_eval(cli, action);
+  app::add_predict(cli, action);
   app::add_prepare(cli, action);
-  // app::add_inspect(cli, action);
+  app::add_inspect(cli, action);
   app::add_config(cli, action);
   app::add_doctor(cli, action);
   try {

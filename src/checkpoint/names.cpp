@@ -1,5 +1,7 @@
 #include "checkpoint/names.h"
 
+#include "checkpoint/boxes.h"
+
 #include <algorithm>
 #include <charconv>
 
@@ -13,14 +15,16 @@ constexpr std::string_view unfinished_mark = ".tmp-";
 
 }  // namespace
 
-std::string folder_name(int64_t step) { return fmt::format("{}{:08}", step_prefix, step); }
+std::string folder_name(int64_t step) {
+  return fmt::format("{}{:08}", step_prefix, step);
+}
 
-std::optional<int64_t> step_of(std::string_view folder_name_) {
-  if (!folder_name_.starts_with(step_prefix)) return {};
-  const std::string_view digits = folder_name_.substr(step_prefix.size());
+std::optional<int64_t> step_of(std::string_view name) {
+  if (!name.starts_with(step_prefix)) return {};
+  const std::string_view digits = name.substr(step_prefix.size());
   int64_t step = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
-  if (error != std::errc{} || step < 0 || folder_name(step) != folder_name_) return {};
+  if (error != std::errc{} || step < 0 || folder_name(step) != name) return {};
   return step;
 }
 
@@ -43,10 +47,7 @@ bool is_shard(std::string_view name) {
 
 std::string entry_name(const std::string& tensor, const core::Box& box, at::IntArrayRef shape) {
   if (box == core::Box::whole(shape)) return tensor;
-  std::string name = tensor + "[";
-  for (size_t d = 0; d < box.size.size(); ++d)
-    name += fmt::format("{}{}:{}", d == 0 ? "" : ",", box.offset[d], box.size[d]);
-  return name + "]";
+  return tensor + to_text(box);
 }
 
 }  // namespace trireme::checkpoint

@@ -2,8 +2,6 @@
 
 #include <trireme/core/error.h>
 
-#include "data/hash.h"
-
 #include <algorithm>
 #include <span>
 
@@ -12,7 +10,7 @@
 namespace trireme::data {
 
 Column::Column(const std::string& path, const DatasetDescription& description, int64_t block_bytes,
-               std::shared_ptr<const MappedFile> map)
+               std::shared_ptr<const storage::MappedFile> map)
     : path_(path),
       description_(description),
       block_bytes_(block_bytes),
@@ -30,7 +28,7 @@ const std::byte* Column::rows(int64_t first, int64_t count, std::vector<std::byt
   check(first >= 0 && count >= 0 && count <= d.rows() - first, "rows outside of the data set");
   const int64_t row = d.row_bytes();
   verify_once(first * row, count * row);
-  if (map_ != nullptr) return map_->data() + d.offset + first * row;
+  if (map_ != nullptr) return map_->bytes().data() + d.offset + first * row;
   read_rows(first, count, scratch);
   return scratch.data();
 }
@@ -56,16 +54,18 @@ void Column::verify_block(int64_t block) const {
   const int64_t begin = block * block_bytes_;
   const int64_t end = std::min(begin + block_bytes_, description_.bytes());
   const auto size = static_cast<size_t>(end - begin);
-  uint64_t hash = 0;
+  storage::Hash128 hash;
   if (map_ != nullptr) {
-    hash = hash_block({map_->data() + description_.offset + begin, size});
+    hash = storage::hash_of(
+        map_->bytes().subspan(static_cast<size_t>(description_.offset + begin), size));
   } else {
     // Blocks do not end with rows: read the rows that cover the block.
     const int64_t row = description_.row_bytes();
     const int64_t first = begin / row;
     std::vector<std::byte> covering;
     read_rows(first, (end + row - 1) / row - first, covering);
-    hash = hash_block({covering.data() + (begin - first * row), size});
+    hash = storage::hash_of(std::span<const std::byte>(covering).subspan(
+        static_cast<size_t>(begin - first * row), size));
   }
   if (hash == description_.checksums[static_cast<size_t>(block)]) return;
   throw Error(

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <trireme/storage/mapped_file.h>
+
 #include "data/file_description.h"
 #include "data/hdf5_file.h"
-#include "data/mapped_file.h"
 
 #include <atomic>
 #include <cstddef>
@@ -20,7 +21,7 @@ class Column {
  public:
   /// `map` may be null if the description has no offset. The file's path is for errors.
   Column(const std::string& path, const DatasetDescription& description, int64_t block_bytes,
-         std::shared_ptr<const MappedFile> map);
+         std::shared_ptr<const storage::MappedFile> map);
 
   [[nodiscard]] const DatasetDescription& description() const { return description_; }
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -46,7 +47,7 @@ class Column {
   std::string path_;
   DatasetDescription description_;
   int64_t block_bytes_;
-  std::shared_ptr<const MappedFile> map_;
+  std::shared_ptr<const storage::MappedFile> map_;
   std::unique_ptr<Hdf5Reader> reader_;
   mutable std::vector<std::atomic<uint8_t>> verified_;  // one a block
 };

@@ -2,10 +2,11 @@
 
 #include <trireme/core/error.h>
 
-#include "data/hash.h"
+#include "data/input_file.h"
 #include "data/isolated.h"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -57,7 +58,10 @@ std::shared_ptr<const DataFile> DataFile::open(const std::string& path) {
 DataFile::DataFile(FileDescription description) : description_(std::move(description)) {
   const auto& datasets = description_.datasets;
   if (std::ranges::any_of(datasets, [](const auto& d) { return d.offset >= 0; }))
-    map_ = std::make_shared<const MappedFile>(description_.path, description_.file_bytes);
+    map_ = std::make_shared<const storage::MappedFile>(description_.path);
+  if (map_ && static_cast<int64_t>(map_->bytes().size()) != description_.file_bytes)
+    throw Error(ErrorKind::data_damaged, fmt::format("{}: changed while it was opened", path()),
+                "wait until the file is complete");
   for (const auto& d : datasets)
     if (d.element != Element::other && !d.shape.empty())
       columns_.push_back(std::make_unique<Column>(path(), d, description_.block_bytes, map_));
@@ -89,8 +93,7 @@ std::string DataFile::fingerprint() const {
   for (const auto& column : columns_) {
     const auto& d = column->description();
     if (!d.checksums.empty()) {
-      const auto* sums = reinterpret_cast<const char*>(d.checksums.data());
-      text += hash_text({sums, d.checksums.size() * sizeof(uint64_t)});
+      text += storage::hash_of(std::as_bytes(std::span(d.checksums))).hex();
       continue;
     }
     constexpr int64_t pieces = 64;
@@ -99,11 +102,10 @@ std::string DataFile::fingerprint() const {
       const int64_t first = std::min(i * (d.rows() / pieces), d.rows() - 1);
       const int64_t count = std::min(rows, d.rows() - first);
       const auto* bytes = column->rows(first, count, scratch);
-      text +=
-          fmt::format("{:016x}", hash_block({bytes, static_cast<size_t>(count * d.row_bytes())}));
+      text += storage::hash_of(std::span(bytes, static_cast<size_t>(count * d.row_bytes()))).hex();
     }
   }
-  return hash_text(text);
+  return storage::hash_of(text).hex();
 }
 
 Verification verify_data_file(const std::string& path) {

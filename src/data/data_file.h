@@ -32,7 +32,7 @@ class DataFile {
 
  private:
   FileDescription description_;
-  std::shared_ptr<const MappedFile> map_;
+  std::shared_ptr<const storage::MappedFile> map_;
   std::vector<std::unique_ptr<Column>> columns_;
 };
 

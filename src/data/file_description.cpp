@@ -2,8 +2,6 @@
 
 #include <trireme/core/error.h>
 
-#include "data/hash.h"
-
 #include <algorithm>
 #include <cstring>
 
@@ -28,7 +26,7 @@ class Encoder {
   }
   template <class T>
   void array(const std::vector<T>& values) {
-    static_assert(sizeof(T) == 8);
+    static_assert(std::has_unique_object_representations_v<T>);
     integer(static_cast<int64_t>(values.size()));
     raw(values.data(), values.size() * sizeof(T));
   }
@@ -163,7 +161,7 @@ void validate(const FileDescription& file) {
   if (file.block_bytes < 0 || (file.block_bytes > 0 && file.block_bytes < 512))
     damaged(file, fmt::format("checksums over blocks of {} bytes", file.block_bytes));
   for (const auto& d : file.datasets) validate_dataset(file, d);
-  if (file.block_bytes > 0 && hash_text(summary(file)) != file.stored_summary_hash)
+  if (file.block_bytes > 0 && storage::hash_of(summary(file)).hex() != file.stored_summary_hash)
     damaged(file, "shapes or attributes are not those that were written (their checksum differs)");
 }
 
@@ -201,7 +199,7 @@ FileDescription decode(std::string_view bytes) {
     d.element = static_cast<Element>(element);
     d.shape = in.array<int64_t>();
     d.offset = in.integer();
-    d.checksums = in.array<uint64_t>();
+    d.checksums = in.array<storage::Hash128>();
     const size_t attributes = in.length(24);
     for (size_t i = 0; i < attributes; ++i) d.attributes.push_back(in.attribute());
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <trireme/storage/hash.h>
+
 #include "data/element.h"
 
 #include <cstdint>
@@ -22,8 +24,8 @@ struct DatasetDescription {
   std::vector<int64_t> shape;
   std::vector<Attribute> attributes;
   int64_t offset = -1;  ///< first byte in the file; -1: only the library can read it
-  std::vector<uint64_t>
-      checksums;  ///< XXH3-64 of each block of the elements' bytes; empty: none stored
+  std::vector<storage::Hash128>
+      checksums;  ///< XXH3-128 of each block of the elements' bytes; empty: none stored
 
   [[nodiscard]] int64_t rows() const { return shape.empty() ? 0 : shape[0]; }
   [[nodiscard]] int64_t row_elements() const;

@@ -3,7 +3,7 @@
 #define H5_USE_110_API
 #include <trireme/core/error.h>
 
-#include "data/hash.h"
+#include "data/block_hasher.h"
 
 #include <algorithm>
 #include <array>
@@ -240,14 +240,14 @@ void refuse_foreign_storage(const std::string& path, const std::string& name, hi
   }
 }
 
-std::vector<uint64_t> read_checksums(hid_t group, const std::string& name, uint64_t most) {
+/// [blocks, 2]: the high and the low half of each hash.
+std::vector<storage::Hash128> read_checksums(hid_t group, const std::string& name, uint64_t most) {
   if (H5Lexists(group, name.c_str(), H5P_DEFAULT) <= 0) return {};
   const Handle dataset(H5Dopen2(group, name.c_str(), H5P_DEFAULT), H5Dclose);
   const Handle space(H5Dget_space(dataset), H5Sclose);
-  const hssize_t count = H5Sget_simple_extent_npoints(space);
-  // One more than fits is enough for validate() to refuse it.
-  if (count <= 0 || static_cast<uint64_t>(count) > most) return {};
-  std::vector<uint64_t> sums(static_cast<size_t>(count));
+  const hssize_t halves = H5Sget_simple_extent_npoints(space);
+  if (halves <= 0 || halves % 2 != 0 || static_cast<uint64_t>(halves) > most) return {};
+  std::vector<storage::Hash128> sums(static_cast<size_t>(halves) / 2);
   if (H5Dread(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, sums.data()) < 0)
     return {};
   return sums;
@@ -285,7 +285,7 @@ void describe_checksums(hid_t file, FileDescription& description) {
     if (a.name == "summary" && text != nullptr) description.stored_summary_hash = *text;
     if (a.name == "block_bytes" && integer != nullptr) description.block_bytes = *integer;
   }
-  if (algorithm != "xxh3-64" || description.block_bytes < 512)
+  if (algorithm != "xxh3-128" || description.block_bytes < 512)
     throw Error(ErrorKind::data_damaged,
                 fmt::format("{}: checksums of unknown kind `{}` over blocks of {} bytes",
                             description.path, algorithm, description.block_bytes),
@@ -501,11 +501,11 @@ void Hdf5Writer::finish() {
   FileDescription file;
   for (auto& target : open_->datasets) {
     check(target.written == target.description.rows(), "rows are missing");
-    const std::vector<uint64_t> sums = target.hasher.finish();
+    const std::vector<storage::Hash128> sums = target.hasher.finish();
     DatasetDescription d;
     d.name = target.description.name;
     d.element = Element::u64;
-    d.shape = {static_cast<int64_t>(sums.size())};
+    d.shape = {static_cast<int64_t>(sums.size()), 2};
     Handle dataset = open_->put_dataset(group, d, 0);
     if (!sums.empty() &&
         H5Dwrite(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, sums.data()) < 0)
@@ -514,9 +514,9 @@ void Hdf5Writer::finish() {
       write_failed(open_->path, fmt::format("closing dataset `{}`", d.name));
     file.datasets.push_back(target.description);
   }
-  open_->put_attribute(group, {"algorithm", std::string("xxh3-64")});
+  open_->put_attribute(group, {"algorithm", std::string("xxh3-128")});
   open_->put_attribute(group, {"block_bytes", block_bytes});
-  open_->put_attribute(group, {"summary", hash_text(summary(file))});
+  open_->put_attribute(group, {"summary", storage::hash_of(summary(file)).hex()});
   if (group.close() < 0 || open_->file.close() < 0) write_failed(open_->path, "closing the file");
 }
 

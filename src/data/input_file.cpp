@@ -1,8 +1,7 @@
 #include "data/input_file.h"
 
 #include <trireme/core/error.h>
-
-#include "data/mapped_file.h"
+#include <trireme/storage/mapped_file.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,15 +9,26 @@
 #include <cstring>
 
 #include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 namespace trireme::data {
 
+int64_t require_readable_file(const std::string& path) {
+  const auto missing = [&](const char* why) {
+    throw Error(ErrorKind::input_missing, fmt::format("{}: {}", path, why),
+                "check the path; `trireme prepare` makes data files");
+  };
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) missing(std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) missing("not a regular file");
+  if (::access(path.c_str(), R_OK) != 0) missing(std::strerror(errno));
+  return status.st_size;
+}
+
 std::string read_whole_file(const std::string& path) {
-  const int64_t bytes = require_readable_file(path);
-  if (bytes == 0) return {};
-  const MappedFile map(path, bytes);
-  return {reinterpret_cast<const char*>(map.data()), static_cast<size_t>(bytes)};
+  return std::string(storage::MappedFile(path).text());
 }
 
 struct InputFile::Stream {

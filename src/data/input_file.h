@@ -6,6 +6,10 @@
 
 namespace trireme::data {
 
+/// Its size in bytes. Error input_missing, with the system's reason, if it is no readable regular
+/// file.
+[[nodiscard]] int64_t require_readable_file(const std::string& path);
+
 /// The whole file. Error input_missing with the system's reason.
 [[nodiscard]] std::string read_whole_file(const std::string& path);
 

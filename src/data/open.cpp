@@ -2,6 +2,7 @@
 #include <trireme/data/open.h>
 
 #include "data/data_file.h"
+#include "data/input_file.h"
 #include "data/synthetic_store.h"
 #include "data/tensor_store.h"
 #include "data/token_store.h"

@@ -1,6 +1,7 @@
 #include "data/output_file.h"
 
 #include <trireme/core/error.h>
+#include <trireme/storage/durable.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -28,12 +29,11 @@ namespace fs = std::filesystem;
   failed(path, "the file exists", "choose another name, or replace it with --force");
 }
 
-void sync(const std::string& path, int flags) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
-  const bool synced = fd >= 0 && ::fsync(fd) == 0;
-  const int error = errno;
-  const bool closed = fd >= 0 && ::close(fd) == 0;
-  if (!synced || !closed)
+void sync_file(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  int error = fd >= 0 && ::fsync(fd) == 0 ? 0 : errno;
+  if (fd >= 0 && ::close(fd) != 0 && error == 0) error = errno;
+  if (error != 0)
     failed(path, fmt::format("fsync: {}", std::strerror(error)),
            "check free space and the file system");
 }
@@ -62,8 +62,7 @@ void rename_file(const std::string& from, const std::string& to, bool replace) {
 OutputFile::OutputFile(const std::string& path, bool force)
     : path_(path), temporary_(fmt::format("{}.tmp-{}", path, ::getpid())), force_(force) {
   std::error_code error;
-  fs::create_directories(folder_of(path), error);
-  if (error) failed(folder_of(path), error.message(), "choose a folder that can be written");
+  storage::make_directories(folder_of(path));
   if (!force && fs::exists(path, error)) exists(path);
   if (fs::is_directory(path, error)) failed(path, "is a folder", "name a file, e.g. data.h5");
   writer_ = std::make_unique<Hdf5Writer>(temporary_);
@@ -77,12 +76,12 @@ OutputFile::~OutputFile() {
 int64_t OutputFile::commit() {
   writer_->finish();
   writer_.reset();
-  sync(temporary_, O_RDWR);
+  sync_file(temporary_);
   struct stat status {};
   ::stat(temporary_.c_str(), &status);
   rename_file(temporary_, path_, force_);
   temporary_.clear();
-  sync(folder_of(path_), O_RDONLY | O_DIRECTORY);
+  storage::sync_directory(folder_of(path_));
   return status.st_size;
 }
 

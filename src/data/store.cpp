@@ -1,8 +1,7 @@
 #include "data/store.h"
 
 #include <trireme/core/error.h>
-
-#include "data/hash.h"
+#include <trireme/storage/hash.h>
 
 #include <algorithm>
 
@@ -103,7 +102,7 @@ std::string StoreDataset::fingerprint() const {
   if (stores_.size() == 1) return stores_[0]->fingerprint();
   std::string text;
   for (const auto& store : stores_) text += store->fingerprint();
-  return hash_text(text);
+  return storage::hash_of(text).hex();
 }
 
 }  // namespace trireme::data

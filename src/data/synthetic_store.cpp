@@ -2,8 +2,7 @@
 
 #include <trireme/core/error.h>
 #include <trireme/core/random.h>
-
-#include "data/hash.h"
+#include <trireme/storage/hash.h>
 
 #include <algorithm>
 #include <charconv>
@@ -28,7 +27,7 @@ class Synthetic : public SampleStore {
         fields_(std::move(fields)) {
     std::string text = name_.substr(0, name_.find('?'));
     for (const auto& [key, value] : numbers) text += fmt::format("|{}={}", key, value);
-    fingerprint_ = hash_text(text);
+    fingerprint_ = storage::hash_of(text).hex();
   }
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] int64_t size() const override { return size_; }

@@ -2,7 +2,6 @@
 
 #include <trireme/autograd/unit.h>
 
-#include <optional>
 #include <string>
 
 namespace trireme::model {
@@ -18,9 +17,7 @@ struct NormedConvolution {
   [[nodiscard]] at::Tensor operator()(const at::Tensor& x_BCHW) const;
 };
 
-/// Adds the parameters `<name>.weight`, `<norm>.weight` and `<norm>.bias` of a k x k convolution to
-/// a block. Weights are normal with variance 2 / (out k k) (He et al. 2015, for the backward pass),
-/// as in torchvision's ResNet.
+/// Of a k x k convolution with padding k / 2.
 struct ConvolutionShape {
   int64_t in = 1;
   int64_t out = 1;
@@ -33,6 +30,9 @@ class ConvolutionBlock : public autograd::Block {
  protected:
   ConvolutionBlock(const autograd::BuildContext& context, int64_t groups)
       : Block(context), groups_(groups) {}
+  /// Adds the parameters `<convolution>.weight`, `<norm>.weight` and `<norm>.bias`. Weights are
+  /// normal with variance 2 / (out k k) (He et al. 2015, for the backward pass), as in
+  /// torchvision's ResNet.
   NormedConvolution add(const std::string& convolution, const std::string& norm,
                         const ConvolutionShape& shape);
 

@@ -71,15 +71,23 @@ bool rename_folder(const fs::path& from, const fs::path& to) {
   act_out_fault(to);
   std::error_code error;
   const bool exists = fs::exists(fs::symlink_status(to, error));
-  if (!exists) {
-    rename_or_throw(from, to);
-  } else if (!exchange_names(from, to)) {
-    const fs::path aside = temporary_name(to);
-    rename_or_throw(to, aside);
-    rename_or_throw(from, to);
-    rename_or_throw(aside, from);
+  const auto rename_or_exchange = [&](const fs::path& a, const fs::path& b) {
+    if (!exists) {
+      rename_or_throw(a, b);
+    } else if (!exchange_names(a, b)) {
+      const fs::path aside = temporary_name(b);
+      rename_or_throw(b, aside);
+      rename_or_throw(a, b);
+      rename_or_throw(aside, a);
+    }
+  };
+  rename_or_exchange(from, to);
+  try {
+    sync_directory(folder_of(to));
+  } catch (...) {
+    rename_or_exchange(to, from);  // what may be gone after a crash must not look durable
+    throw;
   }
-  sync_directory(folder_of(to));
   return exists;
 }
 

@@ -7,8 +7,10 @@
 #include <trireme/optim/gradient_norm.h>
 
 #include <limits>
+#include <mutex>
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 namespace trireme::trainer {
 namespace {
@@ -52,6 +54,14 @@ class Contribution {
   std::vector<at::Tensor> metrics_;
 };
 
+/// torch::nn modules of plugins draw from the process's default generator. Seeding it for each micro-step and rank makes their
+/// draws a function of the run's position too, so that no generator state has to be saved.
+void seed_default_generator(const core::RandomKey& micro_step, int rank) {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::lock_guard lock(generator.mutex());
+  generator.set_current_seed(micro_step.fold("default").fold(static_cast<uint64_t>(rank)).value());
+}
+
 }  // namespace
 
 PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, double lr, Votes votes) {
@@ -67,6 +77,7 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     model::LossSums sums;
     {
       const PhaseScope phase(recorder, Phase::forward);
+      seed_default_generator(micro_batches[m].random, parts_.all.rank());
       const precision::PrecisionScope scope(parts_.precision, parts_.device);
       sums = parts_.model.loss(micro_batches[m]);
       if (core::fault::at("step.loss") == core::fault::Action::nan)
@@ -91,7 +102,8 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     const parallel::ReduceReport reduced = parts_.reducer.finish();
     unused_ = reduced.unused;
     recorder.count(telemetry::Counter::comm_busy_ns, reduced.busy_ns + control_sum->busy_ns());
-    recorder.count(telemetry::Counter::comm_bytes, reduced.bytes);
+    recorder.count(telemetry::Counter::comm_bytes, reduced.bytes + static_cast<int64_t>(control_vector.nbytes()));
+    recorder.count(telemetry::Counter::comm_calls, static_cast<int64_t>(parts_.reducer.plan().buckets.size()) + 1);
   }
 
   // Judge, clip and step; every number stays on the device, equal on all ranks.

@@ -310,7 +310,7 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, Ru
     log::info("a global batch of {} does not divide over {} ranks of {}: the last of {} micro-steps is short", layout.global_batch,
               layout.ranks, layout.batch_size, layout.micro_steps);
   Parts parts = build_parts(config, all, *data.train, device);
-  RunState state(parts.parameters, parts.buffers, world.rank(), world.size());
+  RunState state(parts.parameters, parts.buffers);
   guard::EarlyStopping early_stopping(
       config.eval.mode == "max" ? guard::EarlyStopping::Mode::max : guard::EarlyStopping::Mode::min, config.eval.patience);
   for (core::Stateful* component : std::initializer_list<core::Stateful*>{&state, parts.optimizer.get(), parts.scaler.get(), &early_stopping})
@@ -323,18 +323,18 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, Ru
   state.global_batch = layout.global_batch;
 
   std::unique_ptr<report::RunFolder> folder;
-  on_rank_0(*all, [&] {
+  const int64_t attempt = std::stoll(on_rank_0(*all, [&] {
     folder = std::make_unique<report::RunFolder>(paths, config::to_yaml(loaded.resolved),
                                                  checkpoints.resumed() ? std::optional(state.step) : std::nullopt,
                                                  report::hosts_of(world.ranks()));
-    return std::string();
-  });
+    return std::to_string(folder->attempt());
+  }));
   telemetry::Recorder recorder;
   Monitor monitor({.log_every = config.telemetry.log_every, .tokens_per_sample = parts.model->tokens_per_sample()}, world, recorder,
                   std::move(folder));
   monitor.event(checkpoints.resumed() ? "resumed" : "started", state.step, {{"ranks", static_cast<int64_t>(world.size())}});
   if (checkpoints.resumed()) log_free_changes(monitor, checkpoints.stored_configuration(), loaded.resolved, state.step);
-  checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved));
+  checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), attempt);
 
   Loop loop(config, world, parts, data, layout, state, early_stopping, recorder, monitor, checkpoints, status, paths.control());
   const int code = loop.run();

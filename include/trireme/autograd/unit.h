@@ -24,8 +24,8 @@ struct BuildContext {
   std::string scope;
 };
 
-/// What a unit contains: parameters, buffers and a forward. Derive from it for a block of a model; `torch::nn` modules are
-/// wrapped by <trireme/nn.h>. Built by a factory, possibly more than once, always with the same names and shapes.
+/// What a unit contains: parameters, buffers and a forward. Derive from it for a block of a model. Built by a
+/// factory, possibly more than once, always with the same names and shapes.
 class Block {
  public:
   virtual ~Block();

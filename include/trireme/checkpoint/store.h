@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace trireme::checkpoint {
@@ -30,9 +31,10 @@ class Store {
   };
   [[nodiscard]] Newest newest_valid(Check check = Check::manifest) const;
 
-  /// Deletes what retention() does not keep; call after a commit. Deleting is no matter of life and
-  /// death: returns what could not be deleted, with the reason.
-  std::vector<std::string> prune(int64_t keep_last, std::span<const int64_t> keep_steps = {}) const;
+  /// Deletes what retention() does not keep; call after the commit of step `newest`. What could not
+  /// be deleted is returned, each with the reason.
+  std::vector<std::string> prune(int64_t newest, int64_t keep_last,
+                                 std::span<const int64_t> keep_steps = {}) const;
 
   /// Removes what dead attempts left of unfinished or half-deleted checkpoints. Nobody may be
   /// saving into the folder. Returns the names removed.
@@ -42,8 +44,10 @@ class Store {
   std::filesystem::path folder_;
 };
 
-/// The steps to delete: all but the highest `keep_last` (at least 1) and `keep_steps`.
-[[nodiscard]] std::vector<int64_t> retention(std::span<const int64_t> steps, int64_t keep_last,
+/// The steps to delete once `newest` is committed: all but the highest `keep_last` (at least 1) up
+/// to it, and `keep_steps`. Higher ones are what a run left that was resumed from before them.
+[[nodiscard]] std::vector<int64_t> retention(std::span<const int64_t> steps, int64_t newest,
+                                             int64_t keep_last,
                                              std::span<const int64_t> keep_steps);
 
 /// The checkpoint that a user means by `path`: itself, or the newest valid one of a folder of

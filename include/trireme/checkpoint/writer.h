@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+
 #include <nlohmann/json.hpp>
 
 namespace trireme::checkpoint {

@@ -2,9 +2,11 @@
 
 #include <trireme/core/error.h>
 
+#include "data/data_file.h"
 #include "data/hdf5_file.h"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -127,6 +129,19 @@ inline void write_image_file(const std::string& path, int64_t n, int compress = 
   writer.attribute(label, {"classes", int64_t{10}});
   writer.append(label, labels.data(), n);
   writer.finish();
+}
+
+/// The contents of a dataset of a file.
+template <class T>
+inline std::vector<T> contents(const std::string& path, const std::string& name) {
+  const auto file = DataFile::open(path);
+  const Column& column = file->at(name);
+  EXPECT_EQ(static_cast<size_t>(bytes_of(column.description().element)), sizeof(T));
+  std::vector<std::byte> scratch;
+  const auto rows = column.description().rows();
+  std::vector<T> values(static_cast<size_t>(rows * column.description().row_elements()));
+  std::memcpy(values.data(), column.rows(0, rows, scratch), values.size() * sizeof(T));
+  return values;
 }
 
 }  // namespace trireme::data::testing

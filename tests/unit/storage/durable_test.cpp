@@ -73,11 +73,18 @@ TEST(RenameFolder, ExchangesWithAFolderOfThatName) {
 TEST(RenameFolder, AFailureIsAnErrorAndChangesNothing) {
   const TemporaryFolder folder;
   fs::create_directory(folder / "a");
-  const FaultScope fault(test::rename_eio);
-  EXPECT_EQ(error_of([&] { rename_folder(folder / "a", folder / "b"); }).kind(),
-            ErrorKind::storage);
-  EXPECT_TRUE(fs::exists(folder / "a"));
-  EXPECT_FALSE(fs::exists(folder / "b"));
+  test::put(folder / "a" / "f", "a");
+  for (const bool exists : {false, true}) {
+    if (exists) fs::create_directory(folder / "b");
+    for (const long step : {test::rename_eio, test::fsync_eio}) {
+      const FaultScope fault(step);
+      EXPECT_EQ(error_of([&] { rename_folder(folder / "a", folder / "b"); }).kind(),
+                ErrorKind::storage);
+      EXPECT_EQ(test::contents_of(folder / "a" / "f"), "a");
+      EXPECT_EQ(fs::exists(folder / "b"), exists);
+      EXPECT_EQ(test::files_in(folder.path()), exists ? 2U : 1U);
+    }
+  }
 }
 
 TEST(Directories, AreMadeAndSynced) {

@@ -1,27 +1,14 @@
-#include "data/hash.h"
+#include "data/block_hasher.h"
 
 #include <algorithm>
-
-#include <fmt/core.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include <utility>
 
 namespace trireme::data {
-
-uint64_t hash_block(std::span<const std::byte> bytes) {
-  return XXH3_64bits(bytes.data(), bytes.size());
-}
-
-std::string hash_text(std::string_view text) {
-  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
 
 void BlockHasher::append(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     if (pending_.empty() && bytes.size() >= block_bytes_) {
-      hashes_.push_back(hash_block(bytes.first(block_bytes_)));
+      hashes_.push_back(storage::hash_of(bytes.first(block_bytes_)));
       bytes = bytes.subspan(block_bytes_);
       continue;
     }
@@ -29,13 +16,13 @@ void BlockHasher::append(std::span<const std::byte> bytes) {
     pending_.insert(pending_.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(take));
     bytes = bytes.subspan(take);
     if (pending_.size() < block_bytes_) continue;
-    hashes_.push_back(hash_block(pending_));
+    hashes_.push_back(storage::hash_of(std::span<const std::byte>(pending_)));
     pending_.clear();
   }
 }
 
-std::vector<uint64_t> BlockHasher::finish() {
-  if (!pending_.empty()) hashes_.push_back(hash_block(pending_));
+std::vector<storage::Hash128> BlockHasher::finish() {
+  if (!pending_.empty()) hashes_.push_back(storage::hash_of(std::span<const std::byte>(pending_)));
   pending_.clear();
   return std::move(hashes_);
 }

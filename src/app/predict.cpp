@@ -1,0 +1,61 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+#include <memory>
+
+#include "app/commands.h"
+#include "infer/generate.h"
+#include "trainer/restored.h"
+
+#include <trireme/device/tune.h>
+
+namespace trireme::app {
+namespace {
+
+struct Arguments {
+  std::string path;
+  std::string checkpoint = "latest";
+  std::string prompt;
+  infer::Sampling sampling;
+};
+
+int predict(const Arguments& arguments) {
+  device::tune_process(device::choose_threads(device::threads_of_shared_mask(1), std::getenv("OMP_NUM_THREADS")));
+  const trainer::RestoredModel restored = trainer::restore_model(arguments.path, arguments.checkpoint, {});
+  auto* language_model = dynamic_cast<model::LanguageModel*>(restored.model.get());
+  if (language_model == nullptr)
+    throw Error(ErrorKind::configuration, "the model '" + restored.configuration.value.model.name + "' does not continue text",
+                "predict works for language models such as gpt2");
+  if (language_model->vocabulary() != 256)
+    throw Error(ErrorKind::configuration, "predict reads and writes bytes, but the model has another vocabulary than 256",
+                "train on data of 'trireme prepare text'");
+  std::fputs(arguments.prompt.c_str(), stdout);
+  std::vector<int64_t> prompt;
+  for (const char c : arguments.prompt) prompt.push_back(static_cast<unsigned char>(c));
+  infer::generate([&](const at::Tensor& tokens) { return language_model->next_logits(tokens); }, std::move(prompt),
+                  language_model->context_length(), arguments.sampling, [](int64_t token) {
+                    std::fputc(static_cast<int>(token), stdout);
+                    std::fflush(stdout);
+                  });
+  std::fputc('\n', stdout);
+  return 0;
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("predict", "Continues a text with a trained language model");
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("path", arguments->path, "run folder or checkpoint")->required();
+  command->add_option("--checkpoint", arguments->checkpoint, "latest, or a step");
+  command->add_option("--prompt", arguments->prompt, "text to continue")->required();
+  command->add_option("--max-tokens", arguments->sampling.max_tokens, "how much to write")->check(CLI::NonNegativeNumber);
+  command->add_option("--temperature", arguments->sampling.temperature, "0: always the likeliest token")->check(CLI::NonNegativeNumber);
+  command->add_option("--top-k", arguments->sampling.top_k, "choose among the k likeliest; 0: all")->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", arguments->sampling.seed, "the same seed gives the same text");
+  command->footer("\nExample:\n  trireme predict runs/quickstart --prompt 'In the beginning' --max-tokens 200 --temperature 0.7");
+  command->callback([&action, arguments] { action = [arguments] { return predict(*arguments); }; });
+}
+
+}  // namespace trireme::app

@@ -1,0 +1,181 @@
+#include <trireme/checkpoint/manifest.h>
+#include <trireme/checkpoint/writer.h>
+#include <trireme/core/error.h>
+#include <trireme/storage/durable.h>
+#include <trireme/storage/file_writer.h>
+
+#include "checkpoint/description.h"
+#include "checkpoint/names.h"
+#include "checkpoint/shard_writer.h"
+#include "checkpoint/verdict.h"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <system_error>
+
+#include <fmt/core.h>
+
+namespace trireme::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// The folder that the checkpoint is written to before it gets its name. Made by rank 0 alone; what
+/// is in it in the end (a failed attempt, or what had the name before) goes when it is destroyed.
+class UnfinishedFolder {
+ public:
+  explicit UnfinishedFolder(fs::path path) : path_(std::move(path)) {
+    storage::make_directories(path_.parent_path());
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+    storage::make_directories(path_);
+  }
+  ~UnfinishedFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  UnfinishedFolder(const UnfinishedFolder&) = delete;
+  UnfinishedFolder& operator=(const UnfinishedFolder&) = delete;
+
+ private:
+  fs::path path_;
+};
+
+void check_target(const Target& target) {
+  const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; };
+  check(target.step >= 0, "a checkpoint's step is not negative");
+  check(!target.run_id.empty() && std::all_of(target.run_id.begin(), target.run_id.end(), plain),
+        "a run id consists of letters, digits, '-' and '_'");
+}
+
+/// One commit, seen from one rank. First the ranks tell rank 0 what they hold, it judges and makes
+/// the folder; then each writes its file; then rank 0 completes and names the checkpoint. Between
+/// these no rank leaves: a failure is carried to the next exchange, where all learn of it.
+class Commit {
+ public:
+  Commit(const Collected& state, comm::Communicator& ranks, const Target& target)
+      : state_(state),
+        ranks_(ranks),
+        target_(target),
+        unfinished_(target.folder / unfinished_name(target.step, target.run_id)) {}
+
+  Committed run() {
+    const std::vector<int64_t> bytes = agree_on_parts();
+    const Outcome mine = attempt([&] { return write_shard(bytes); });
+    return complete(mine);
+  }
+
+ private:
+  bool root() const { return ranks_.rank() == 0; }
+
+  /// Returns how many bytes each rank alone holds.
+  std::vector<int64_t> agree_on_parts() {
+    const Json mine = {shard_bytes(state_), to_text(describe_shards(state_))};
+    const std::vector<std::string> all = ranks_.gather_bytes(mine.dump(), 0);
+    const std::string verdict = judged([&] {
+      check_target(target_);
+      std::vector<std::vector<ShardDescription>> shards;
+      Json bytes = Json::array();
+      for (const std::string& one : all) {
+        const Json parsed = Json::parse(one);
+        bytes.push_back(parsed.at(0));
+        shards.push_back(shards_from(parsed.at(1).get<std::string>()));
+      }
+      if (const std::string problem = shards_problem(shards); !problem.empty())
+        throw Error(ErrorKind::ranks_differ, "checkpoint: " + problem,
+                    "the ranks' shards do not fit together; report it with the configuration");
+      folder_.emplace(unfinished_);
+      return Json{bytes, describe_common(state_)}.dump();
+    });
+    const Json agreed = Json::parse(verdict);
+    common_of_root_ = agreed.at(1);
+    return agreed.at(0).get<std::vector<int64_t>>();
+  }
+
+  std::string write_shard(const std::vector<int64_t>& bytes) {
+    const std::string difference = first_difference(common_of_root_, describe_common(state_));
+    if (!difference.empty())
+      throw Error(ErrorKind::ranks_differ, "checkpoint: " + difference,
+                  "state that should be equal on all ranks is not");
+    const auto pieces = place_replicated(state_, bytes);
+    const ShardWriter shard(state_, pieces[static_cast<size_t>(ranks_.rank())]);
+    return to_text(shard.write(unfinished_, shard_name(ranks_.rank(), ranks_.size()),
+                               {{"trireme.step", std::to_string(target_.step)},
+                                {"trireme.run_id", target_.run_id},
+                                {"trireme.rank", std::to_string(ranks_.rank())}}));
+  }
+
+  Committed complete(const Outcome& mine) {
+    const std::vector<std::string> all = ranks_.gather_bytes(to_text(mine), 0);
+    const std::string verdict = judged([&] {
+      Manifest manifest;
+      manifest.step = target_.step;
+      manifest.world_size = ranks_.size();
+      manifest.run_id = target_.run_id;
+      manifest.extras = target_.extras;
+      manifest.scalars = state_.scalars;
+      add_empty_tensors(manifest);
+      for (int rank = 0; rank < ranks_.size(); ++rank) {
+        const Outcome outcome = outcome_from(all[static_cast<size_t>(rank)]);
+        if (outcome.error) throw of_rank(rank, *outcome.error);
+        add(outcome.result, manifest);
+      }
+      const int64_t bytes = write_manifest(manifest);
+      storage::sync_directory(unfinished_);
+      (void)storage::rename_folder(unfinished_, target_.folder / folder_name(target_.step));
+      return Json{bytes, manifest.files.size() + 1}.dump();
+    });
+    const Json committed = Json::parse(verdict);
+    return {target_.folder / folder_name(target_.step), committed.at(0), committed.at(1)};
+  }
+
+  /// Tensors without elements are in no file.
+  void add_empty_tensors(Manifest& manifest) const {
+    for (const auto& one : state_.replicated)
+      if (one.values.numel() == 0)
+        manifest.tensors[one.name] = {one.values.scalar_type(), one.values.sizes().vec(), {}};
+    for (const auto& one : state_.shards)
+      if (core::Box::whole(one.shape).elements() == 0)
+        manifest.tensors[one.name] = {one.values.scalar_type(), one.shape, {}};
+  }
+
+  int64_t write_manifest(const Manifest& manifest) {
+    const std::string text = to_text(manifest);
+    storage::FileWriter file(unfinished_ / manifest_name, static_cast<int64_t>(text.size()));
+    file.write(text);
+    file.finish();
+    int64_t bytes = file.bytes();
+    for (const StoredFile& one : manifest.files) bytes += one.bytes;
+    return bytes;
+  }
+
+  /// What rank 0 makes of it, on all ranks: a result, or the Error that all throw.
+  std::string judged(const std::function<std::string()>& work) {
+    std::string text;
+    if (root()) text = to_text(attempt(work));
+    const Outcome verdict = outcome_from(ranks_.broadcast_bytes(text, 0));
+    if (verdict.error) {
+      folder_.reset();
+      (void)ranks_.barrier();
+      throw *verdict.error;
+    }
+    return verdict.result;
+  }
+
+  const Collected& state_;
+  comm::Communicator& ranks_;
+  const Target& target_;
+  const fs::path unfinished_;
+  std::optional<UnfinishedFolder> folder_;  // of rank 0
+  Json common_of_root_;
+};
+
+}  // namespace
+
+Committed commit(const Collected& state, comm::Communicator& ranks, const Target& target) {
+  return Commit(state, ranks, target).run();
+}
+
+}  // namespace trireme::checkpoint

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <trireme/config/load.h>
+#include <trireme/model/model.h>
+
+#include "trainer/build.h"
+
+namespace trireme::trainer {
+
+/// A trained model as a checkpoint holds it, for evaluation and prediction.
+struct RestoredModel {
+  config::Loaded<RunConfig> configuration;  ///< of the run, with the overrides
+  std::filesystem::path checkpoint;
+  int64_t step = 0;
+  precision::Precision precision;
+  at::Device device = at::Device(at::kCPU);
+  std::unique_ptr<model::Model> model;  ///< in evaluation mode
+};
+
+/// `path` is a run folder or a checkpoint of one. `which`, for a run folder: latest, or a step. Errors: no_checkpoint,
+/// data_damaged, configuration.
+[[nodiscard]] RestoredModel restore_model(const std::filesystem::path& path, const std::string& which,
+                                          const std::vector<std::string>& overrides);
+
+}  // namespace trireme::trainer
