@@ -11,7 +11,7 @@
 
 #include <algorithm>
 #include <cctype>
-#include <set>
+#include <optional>
 #include <system_error>
 
 #include <fmt/core.h>
@@ -44,7 +44,9 @@ class UnfinishedFolder {
 };
 
 void check_target(const Target& target) {
-  const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; };
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_';
+  };
   check(target.step >= 0, "a checkpoint's step is not negative");
   check(!target.run_id.empty() && std::all_of(target.run_id.begin(), target.run_id.end(), plain),
         "a run id consists of letters, digits, '-' and '_'");
@@ -72,7 +74,7 @@ class Commit {
 
   /// Returns how many bytes each rank alone holds.
   std::vector<int64_t> agree_on_parts() {
-    const Json mine = {shard_bytes(state_), to_text(describe_shards(state_))};
+    const Json mine = Json::array({shard_bytes(state_), to_text(describe_shards(state_))});
     const std::vector<std::string> all = ranks_.gather_bytes(mine.dump(), 0);
     const std::string verdict = judged([&] {
       check_target(target_);
@@ -87,7 +89,7 @@ class Commit {
         throw Error(ErrorKind::ranks_differ, "checkpoint: " + problem,
                     "the ranks' shards do not fit together; report it with the configuration");
       folder_.emplace(unfinished_);
-      return Json{bytes, describe_common(state_)}.dump();
+      return Json::array({bytes, describe_common(state_)}).dump();
     });
     const Json agreed = Json::parse(verdict);
     common_of_root_ = agreed.at(1);
@@ -95,7 +97,9 @@ class Commit {
   }
 
   std::string write_shard(const std::vector<int64_t>& bytes) {
-    const std::string difference = first_difference(common_of_root_, describe_common(state_));
+    // As text and back, like rank 0's: else numbers differ in what type holds them.
+    const Json mine = Json::parse(describe_common(state_).dump());
+    const std::string difference = first_difference(common_of_root_, mine);
     if (!difference.empty())
       throw Error(ErrorKind::ranks_differ, "checkpoint: " + difference,
                   "state that should be equal on all ranks is not");
@@ -125,7 +129,7 @@ class Commit {
       const int64_t bytes = write_manifest(manifest);
       storage::sync_directory(unfinished_);
       (void)storage::rename_folder(unfinished_, target_.folder / folder_name(target_.step));
-      return Json{bytes, manifest.files.size() + 1}.dump();
+      return Json::array({bytes, manifest.files.size() + 1}).dump();
     });
     const Json committed = Json::parse(verdict);
     return {target_.folder / folder_name(target_.step), committed.at(0), committed.at(1)};
@@ -133,9 +137,9 @@ class Commit {
 
   /// Tensors without elements are in no file.
   void add_empty_tensors(Manifest& manifest) const {
-    for (const auto& one : state_.replicated)
-      if (one.values.numel() == 0)
-        manifest.tensors[one.name] = {one.values.scalar_type(), one.values.sizes().vec(), {}};
+    for (const auto& [name, values] : state_.replicated)
+      if (values.numel() == 0)
+        manifest.tensors[name] = {values.scalar_type(), values.sizes().vec(), {}};
     for (const auto& one : state_.shards)
       if (core::Box::whole(one.shape).elements() == 0)
         manifest.tensors[one.name] = {one.values.scalar_type(), one.shape, {}};
@@ -143,6 +147,7 @@ class Commit {
 
   int64_t write_manifest(const Manifest& manifest) {
     const std::string text = to_text(manifest);
+    (void)parse_manifest(text, unfinished_ / manifest_name);  // what is saved can be read
     storage::FileWriter file(unfinished_ / manifest_name, static_cast<int64_t>(text.size()));
     file.write(text);
     file.finish();
@@ -154,13 +159,13 @@ class Commit {
   /// What rank 0 makes of it, on all ranks: a result, or the Error that all throw.
   std::string judged(const std::function<std::string()>& work) {
     std::string text;
-    if (root()) text = to_text(attempt(work));
-    const Outcome verdict = outcome_from(ranks_.broadcast_bytes(text, 0));
-    if (verdict.error) {
-      folder_.reset();
-      (void)ranks_.barrier();
-      throw *verdict.error;
+    if (root()) {
+      const Outcome outcome = attempt(work);
+      if (outcome.error) folder_.reset();  // before the others know: no rank sees what is left
+      text = to_text(outcome);
     }
+    const Outcome verdict = outcome_from(ranks_.broadcast_bytes(text, 0));
+    if (verdict.error) throw *verdict.error;
     return verdict.result;
   }
 

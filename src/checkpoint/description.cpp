@@ -25,10 +25,9 @@ struct Gathered {
 nlohmann::json describe_common(const Collected& state) {
   Json common = Json::object();
   for (const auto& [name, value] : state.scalars) common["scalar '" + name + "'"] = to_json(value);
-  for (const auto& one : state.replicated)
-    common["tensor '" + one.name + "'"] = {
-        {"dtype", storage::safetensors_dtype(one.values.scalar_type())},
-        {"shape", one.values.sizes().vec()}};
+  for (const auto& [name, values] : state.replicated)
+    common["tensor '" + name + "'"] = {{"dtype", storage::safetensors_dtype(values.scalar_type())},
+                                       {"shape", values.sizes().vec()}};
   return common;
 }
 
@@ -47,7 +46,7 @@ std::string first_difference(const nlohmann::json& theirs, const nlohmann::json&
 std::string to_text(const std::vector<ShardDescription>& shards) {
   Json json = Json::array();
   for (const ShardDescription& one : shards)
-    json.push_back({one.name, one.dtype, one.shape, one.box.offset, one.box.size});
+    json.push_back(Json::array({one.name, one.dtype, one.shape, one.box.offset, one.box.size}));
   return json.dump();
 }
 

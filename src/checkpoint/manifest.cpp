@@ -54,7 +54,9 @@ int64_t as_count(const Json& value, const char* key) {
   return value.get<int64_t>();
 }
 
-int64_t count(const Json& json, const char* key) { return as_count(json.at(key), key); }
+int64_t count(const Json& json, const char* key) {
+  return as_count(json.at(key), key);
+}
 
 std::vector<int64_t> counts(const Json& json, const char* key) {
   const Json& values = json.at(key);

@@ -5,6 +5,8 @@
 
 #include "checkpoint/names.h"
 
+#include <iterator>
+
 #include <c10/core/GradMode.h>
 
 #include <nlohmann/json.hpp>
@@ -14,7 +16,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-int64_t bytes_of(const at::Tensor& values) { return static_cast<int64_t>(values.nbytes()); }
+int64_t bytes_of(const at::Tensor& values) {
+  return static_cast<int64_t>(values.nbytes());
+}
 
 storage::Hash128 hash_from(const Json& json) {
   return storage::Hash128::from_hex(json.get<std::string>()).value();
@@ -31,8 +35,8 @@ int64_t shard_bytes(const Collected& state) {
 std::vector<std::vector<Piece>> place_replicated(const Collected& state,
                                                  std::span<const int64_t> shard_bytes_of_rank) {
   std::vector<Item> items;
-  for (const auto& one : state.replicated)
-    items.push_back({bytes_of(one.values), one.values.dim() > 0 ? one.values.size(0) : 1});
+  for (const auto& [name, values] : state.replicated)
+    items.push_back({bytes_of(values), values.dim() > 0 ? values.size(0) : 1});
   return place(items, shard_bytes_of_rank, smallest_cut_bytes);
 }
 
@@ -45,7 +49,8 @@ ShardWriter::ShardWriter(const Collected& state, std::span<const Piece> pieces) 
   for (const auto& one : state.shards)
     if (one.values.numel() > 0) add_part({one.name, one.shape, one.box, one.values, 0});
   for (const Piece& piece : pieces) {
-    const auto& [name, values] = state.replicated[piece.item];
+    const auto& [name, values] =
+        *std::next(state.replicated.begin(), static_cast<std::ptrdiff_t>(piece.item));
     core::Box box = core::Box::whole(values.sizes());
     if (!box.size.empty()) {
       box.offset[0] = piece.first_row;
@@ -84,10 +89,10 @@ std::string to_text(const ShardWriter::Written& written) {
   Json tensors = Json::array();
   for (const auto& [name, tensor] : written.tensors)
     for (const StoredBox& box : tensor.boxes)
-      tensors.push_back({name, static_cast<int>(tensor.dtype), tensor.shape, box.box.offset,
-                         box.box.size, box.entry, box.hash.hex()});
-  return Json{written.file.name, written.file.bytes, written.file.hash.hex(),
-              written.file.header_hash.hex(), tensors}
+      tensors.push_back(Json::array({name, static_cast<int>(tensor.dtype), tensor.shape,
+                                     box.box.offset, box.box.size, box.entry, box.hash.hex()}));
+  return Json::array({written.file.name, written.file.bytes, written.file.hash.hex(),
+                      written.file.header_hash.hex(), tensors})
       .dump();
 }
 

@@ -10,8 +10,8 @@ namespace trireme::checkpoint {
 // First a byte that says which it is: results can be long and are not parsed twice.
 std::string to_text(const Outcome& outcome) {
   if (!outcome.error) return "+" + outcome.result;
-  const nlohmann::json json = {static_cast<int>(outcome.error->kind()), outcome.error->message(),
-                               outcome.error->hint()};
+  const nlohmann::json json = nlohmann::json::array(
+      {static_cast<int>(outcome.error->kind()), outcome.error->message(), outcome.error->hint()});
   // Messages hold paths, which may be anything.
   return "-" + json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

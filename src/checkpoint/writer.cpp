@@ -25,7 +25,7 @@ void Writer::scalar(const std::string& name, const core::Scalar& value) {
 void Writer::replicated(const std::string& name, const at::Tensor& values) {
   check_tensor(name, values);
   check(names_.emplace(name, false).second, "a tensor is saved once: " + name);
-  collected_.replicated.push_back({name, values});
+  collected_.replicated.emplace(name, values);
 }
 
 void Writer::shard(const std::string& name, at::IntArrayRef shape, const core::Box& box,

@@ -175,7 +175,7 @@ class BadInput(unittest.TestCase):
         mount = self.folder / "small"
         mount.mkdir()
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", mount], check=False).returncode != 0:
-            self.skipTest("namespaces refused")
+            runs.skip(self, "namespaces refused")
         try:
             config = self.config(model={"config": {"vocab_size": 256, "n_positions": 16, "n_embd": 64, "n_layer": 1, "n_head": 2}})
             done = runs.trireme("train", config, f"run.dir={mount / 'run'}", ranks=2)

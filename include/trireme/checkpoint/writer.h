@@ -18,10 +18,6 @@ namespace trireme::checkpoint {
 /// State as components hand it over. Keeps the tensors alive and copies nothing: they must not
 /// change until the commit is over.
 struct Collected {
-  struct Replicated {
-    std::string name;
-    at::Tensor values;
-  };
   struct Shard {
     std::string name;
     std::vector<int64_t> shape;  ///< of the logical tensor
@@ -29,7 +25,7 @@ struct Collected {
     at::Tensor values;
   };
   std::map<std::string, core::Scalar> scalars;
-  std::vector<Replicated> replicated;
+  std::map<std::string, at::Tensor> replicated;
   std::vector<Shard> shards;
 };
 

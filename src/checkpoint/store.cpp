@@ -1,0 +1,127 @@
+#include <trireme/checkpoint/manifest.h>
+#include <trireme/checkpoint/reader.h>
+#include <trireme/checkpoint/store.h>
+#include <trireme/core/error.h>
+#include <trireme/storage/durable.h>
+
+#include "checkpoint/damage.h"
+#include "checkpoint/names.h"
+
+#include <algorithm>
+#include <iterator>
+#include <system_error>
+
+#include <fmt/core.h>
+
+namespace trireme::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error))
+    names.push_back(entry->path().filename().native());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// Throws if the checkpoint in the place of `step` is not valid.
+void check_checkpoint(const fs::path& path, int64_t step, Store::Check check) {
+  const Reader reader(path);
+  if (reader.manifest().step != step)
+    throw Error(ErrorKind::no_checkpoint,
+                fmt::format("{}: it holds step {}", path.native(), reader.manifest().step));
+  if (check == Store::Check::everything) reader.verify();
+  check_nothing_extra(path, reader.manifest());
+  for (const StoredFile& file : reader.manifest().files) check_present(path, file);
+}
+
+}  // namespace
+
+fs::path Store::path_of(int64_t step) const {
+  return folder_ / folder_name(step);
+}
+
+std::vector<int64_t> Store::steps() const {
+  std::vector<int64_t> steps;
+  for (const std::string& name : names_in(folder_))
+    if (const auto step = step_of(name)) steps.push_back(*step);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+Store::Newest Store::newest_valid(Check check) const {
+  Newest newest;
+  const std::vector<int64_t> all = steps();
+  for (auto step = all.rbegin(); step != all.rend(); ++step) {
+    try {
+      check_checkpoint(path_of(*step), *step, check);
+      newest.step = *step;
+      return newest;
+    } catch (const Error& error) {
+      newest.skipped.push_back(error.message());
+    }
+  }
+  return newest;
+}
+
+std::vector<std::string> Store::prune(int64_t newest, int64_t keep_last,
+                                      std::span<const int64_t> keep_steps) const {
+  std::vector<std::string> problems;
+  for (const int64_t step : retention(steps(), newest, keep_last, keep_steps)) {
+    // Under another name first: half-deleted it must not look like a checkpoint.
+    const fs::path doomed = folder_ / unfinished_name(step, "deleted");
+    std::error_code error;
+    fs::remove_all(doomed, error);
+    if (!error) fs::rename(path_of(step), doomed, error);
+    if (!error) fs::remove_all(doomed, error);
+    if (error) problems.push_back(fmt::format("{}: {}", path_of(step).native(), error.message()));
+  }
+  return problems;
+}
+
+std::vector<std::string> Store::remove_stale() const {
+  std::vector<std::string> removed;
+  for (const std::string& name : names_in(folder_)) {
+    std::error_code error;
+    if (is_unfinished(name) && fs::remove_all(folder_ / name, error) > 0 && !error)
+      removed.push_back(name);
+  }
+  return removed;
+}
+
+std::vector<int64_t> retention(std::span<const int64_t> steps, int64_t newest, int64_t keep_last,
+                               std::span<const int64_t> keep_steps) {
+  std::vector<int64_t> candidates(steps.begin(), steps.end());
+  std::sort(candidates.begin(), candidates.end());
+  const auto behind = std::upper_bound(candidates.begin(), candidates.end(), newest);
+  const auto kept = std::min<int64_t>(std::max<int64_t>(keep_last, 1), behind - candidates.begin());
+  candidates.erase(behind - kept, behind);
+  std::erase_if(candidates, [&](int64_t step) {
+    return std::find(keep_steps.begin(), keep_steps.end(), step) != keep_steps.end();
+  });
+  return candidates;
+}
+
+fs::path locate(const fs::path& path, std::vector<std::string>* skipped) {
+  std::error_code error;
+  if (fs::exists(path / manifest_name, error)) return path;
+  std::vector<std::string> reasons;
+  for (const fs::path& folder : {path, path / "checkpoints"}) {
+    const Store store(folder);
+    Store::Newest newest = store.newest_valid();
+    reasons.insert(reasons.end(), newest.skipped.begin(), newest.skipped.end());
+    if (!newest.step) continue;
+    if (skipped != nullptr) skipped->insert(skipped->end(), reasons.begin(), reasons.end());
+    return store.path_of(*newest.step);
+  }
+  std::string message = fmt::format("{}: there is no valid checkpoint", path.native());
+  for (const std::string& reason : reasons) message += "\n  skipped " + reason;
+  throw Error(ErrorKind::no_checkpoint, message,
+              "name a run folder, its folder checkpoints, or one checkpoint step-...");
+}
+
+}  // namespace trireme::checkpoint
