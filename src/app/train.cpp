@@ -8,6 +8,9 @@
 
 #include <trireme/core/fault.h>
 #include <trireme/core/log.h>
+#include <trireme/report/exit_record.h>
+#include <trireme/report/run_paths.h>
+#include <trireme/storage/durable.h>
 
 namespace trireme::app {
 namespace {
@@ -17,8 +20,43 @@ struct Arguments {
   std::vector<std::string> overrides;
 };
 
+/// What a configuration that is refused says of run.dir, for the record of the refusal; empty if it says nothing usable.
+std::filesystem::path stated_run_dir(const Arguments& arguments) {
+  try {
+    config::Document document = config::Document::load(arguments.config);
+    document.apply(arguments.overrides);
+    const config::Member* run = document.root().find("run");
+    const config::Member* dir = run == nullptr ? nullptr : run->value.find("dir");
+    return dir == nullptr ? "" : dir->value.text;
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+/// Scripts read exit.json first, also when nothing was started. Under a launcher one rank writes it, and never into a folder
+/// that a job holds.
+void record_refusal(const Arguments& arguments, const Error& error) {
+  const report::RunPaths paths{stated_run_dir(arguments)};
+  if (paths.root.empty() || comm::detect_launch().rank != 0 || std::filesystem::exists(paths.lock())) return;
+  try {
+    storage::make_directories(paths.root);
+    report::write_exit_record(paths.root, comm::Failure{.kind = error.kind(), .rank = 0, .message = error.message(), .hint = error.hint()});
+  } catch (const Error& e) {
+    log::warning("exit.json could not be written: {}", e.message());
+  }
+}
+
+config::Loaded<trainer::RunConfig> load(const Arguments& arguments) {
+  try {
+    return config::load<trainer::RunConfig>(arguments.config, arguments.overrides);
+  } catch (const Error& e) {
+    record_refusal(arguments, e);
+    throw;
+  }
+}
+
 int train(const Arguments& arguments) {
-  const auto loaded = config::load<trainer::RunConfig>(arguments.config, arguments.overrides);
+  const auto loaded = load(arguments);
   const std::unique_ptr<comm::World> world = comm::join_world();
   log::configure({.rank = world->rank()});
   core::fault::set_rank(world->rank());

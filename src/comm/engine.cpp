@@ -227,7 +227,7 @@ class Engine::Loop final : public Crew {
   }
 
   /// A failed operation leaves its communicator in an unknown state: it is poisoned.
-  static void fail(Operation& operation, std::shared_ptr<const Error> error) {
+  static void fail(Operation& operation, const std::shared_ptr<const Error>& error) {
     operation.health().poison(*error);
     operation.end(operation.health().reason());
   }

@@ -147,10 +147,8 @@ class Loader::Pipeline {
     core::Batch batch = dataset_->read(ids);
     const uint64_t seed = sampler_.settings().seed;
     if (!transforms_.empty()) transforms_.apply(batch, seed, global.epoch);
-    batch.random = core::RandomKey(seed)
-                       .fold("batch")
-                       .fold(static_cast<uint64_t>(global.position))
-                       .fold(static_cast<uint64_t>(micro_step));
+    // Not of the micro-step: which one a sample is in depends on the number of ranks.
+    batch.random = core::RandomKey(seed).fold("batch").fold(static_cast<uint64_t>(global.position));
     if (settings_.place)
       for (auto& field : batch.fields) field.values = settings_.place(field.values);
     return batch;

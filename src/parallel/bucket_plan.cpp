@@ -1,8 +1,6 @@
-#include <trireme/core/error.h>
 #include <trireme/parallel/bucket_plan.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 namespace trireme::parallel {
@@ -62,18 +60,8 @@ class Packing {
 
 BucketSizes bucket_sizes(const ParallelConfig& config, int64_t total_bytes) {
   int64_t bytes = std::clamp(total_bytes / 16, mib, 25 * mib);
-  if (config.bucket_mib != "auto") {
-    const std::string& text = config.bucket_mib;
-    double number = 0.0;
-    const char* const end = text.data() + text.size();
-    const auto [last, problem] = std::from_chars(text.data(), end, number);
-    // The upper bound keeps the product in range; no gradient is larger than 1 TiB.
-    if (problem != std::errc{} || last != end || !(number > 0.0) || number > 1048576.0)
-      throw Error(ErrorKind::configuration,
-                  "parallel.bucket_mib: '" + text + "' is neither auto nor a number of MiB above 0",
-                  "for example auto, 25 or 0.5");
-    bytes = std::max<int64_t>(1, std::llround(number * static_cast<double>(mib)));
-  }
+  if (const double* const number = std::get_if<double>(&config.bucket_mib))
+    bytes = std::max<int64_t>(1, std::llround(*number * static_cast<double>(mib)));
   return {bytes, std::min(bytes, mib), std::min(bytes, mib)};
 }
 

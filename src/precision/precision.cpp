@@ -1,8 +1,7 @@
 #include <trireme/core/error.h>
 #include <trireme/precision/precision.h>
 
-#include <charconv>
-#include <cmath>
+#include <fmt/core.h>
 
 namespace trireme::precision {
 
@@ -17,18 +16,6 @@ at::ScalarType compute_type(const std::string& name, at::DeviceType device, bool
   if (name == "fp16") return at::kHalf;
   if (device == at::kCPU) return at::kFloat;
   return has_bf16 ? at::kBFloat16 : at::kHalf;
-}
-
-double fixed_scale(const std::string& text) {
-  double value = 0.0;
-  const char* const end = text.data() + text.size();
-  const auto [last, problem] = std::from_chars(text.data(), end, value);
-  if (problem != std::errc{} || last != end || !std::isfinite(value) || value <= 0.0)
-    throw Error(
-        ErrorKind::configuration,
-        "precision.loss_scale: '" + text + "' is neither dynamic, off, nor a number above 0",
-        "for example dynamic, off or 1024");
-  return value;
 }
 
 }  // namespace
@@ -48,20 +35,24 @@ Precision resolve(const PrecisionConfig& config, at::DeviceType device, bool has
     result.parameters = result.compute;
   }
 
-  const bool fixed = config.loss_scale != "dynamic" && config.loss_scale != "off";
-  const double number = fixed ? fixed_scale(config.loss_scale) : 1.0;
+  const double* const fixed = std::get_if<double>(&config.loss_scale);
   if (result.compute != at::kHalf) {
     // The default, dynamic, is no wish of anybody's; a number is.
     if (fixed)
       throw Error(ErrorKind::configuration,
-                  "precision.loss_scale: " + config.loss_scale +
-                      " was asked for, but only fp16 needs a loss scale",
+                  fmt::format("precision.loss_scale: {} was asked for, but only fp16 needs a loss "
+                              "scale",
+                              *fixed),
                   "remove precision.loss_scale, or set precision.compute: fp16");
     return result;
   }
-  if (config.loss_scale == "off") return result;
-  result.loss_scale = fixed ? LossScale::fixed : LossScale::dynamic;
-  result.initial_scale = fixed ? number : first_dynamic_scale;
+  if (fixed) {
+    result.loss_scale = LossScale::fixed;
+    result.initial_scale = *fixed;
+  } else if (std::get<std::string>(config.loss_scale) == "dynamic") {
+    result.loss_scale = LossScale::dynamic;
+    result.initial_scale = first_dynamic_scale;
+  }
   return result;
 }
 

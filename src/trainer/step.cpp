@@ -56,10 +56,10 @@ class Contribution {
 
 /// torch::nn modules of plugins draw from the process's default generator. Seeding it for each micro-step and rank makes their
 /// draws a function of the run's position too, so that no generator state has to be saved.
-void seed_default_generator(const core::RandomKey& micro_step, int rank) {
+void seed_default_generator(const core::RandomKey& batch, size_t micro_step, int rank) {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
   const std::lock_guard lock(generator.mutex());
-  generator.set_current_seed(micro_step.fold("default").fold(static_cast<uint64_t>(rank)).value());
+  generator.set_current_seed(batch.fold("default").fold(micro_step).fold(static_cast<uint64_t>(rank)).value());
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     model::LossSums sums;
     {
       const PhaseScope phase(recorder, Phase::forward);
-      seed_default_generator(micro_batches[m].random, parts_.all.rank());
+      seed_default_generator(micro_batches[m].random, m, parts_.all.rank());
       const precision::PrecisionScope scope(parts_.precision, parts_.device);
       sums = parts_.model.loss(micro_batches[m]);
       if (core::fault::at("step.loss") == core::fault::Action::nan)

@@ -14,6 +14,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import runs  # noqa: E402
 
 
+def job_pid(run_dir):
+    return json.loads((run_dir / "run.lock").read_text())["pid"]
+
+
 class BadInput(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -77,7 +81,7 @@ class BadInput(unittest.TestCase):
 
     def test_the_nearest_key_is_offered(self):
         self.refuse(runs.trireme("train", self.config(), "train.batchsize=4"), 10, "command line", "train.batchsize",
-                    "train.batch_size")
+                    "batch_size")
 
     def test_one_of_the_ranks_speaks_about_a_bad_configuration(self):
         done = runs.trireme("train", self.config(), "optim.lr=fast", ranks=3)
@@ -148,7 +152,7 @@ class BadInput(unittest.TestCase):
                 self.assertIsNone(job.poll())
             files = sorted(path.name for path in self.run_dir.iterdir())
             done = runs.trireme("train", config, ranks=2)
-            self.refuse(done, 12, str(self.run_dir), "pid")
+            self.refuse(done, 12, str(self.run_dir), f"process {job_pid(self.run_dir)}")
             self.assertIsNone(job.poll())  # the owner goes on, and no exit.json claims otherwise
             self.assertNotIn("exit.json", files)
             self.assertFalse((self.run_dir / "exit.json").exists())

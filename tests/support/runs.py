@@ -43,9 +43,9 @@ def succeed(*arguments, **options):
 
 
 def lines(path):
-    """The objects of a .jsonl file."""
+    """The objects of a .jsonl file; a last line that is just being written does not count yet."""
     path = pathlib.Path(path)
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 
 
 def metrics(run):

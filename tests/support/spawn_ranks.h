@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -50,6 +51,17 @@ inline void spawn_ranks(int ranks, const std::function<void(comm::CommunicatorPt
       ranks, [&](int r) { rank_main(all[static_cast<std::size_t>(r)]); },
       [&](const Error& reason) {
         for (const auto& communicator : all) communicator->poison(reason);
+      });
+}
+
+/// The same with a world each. What a rank throws is not reported on its side channel: that is the
+/// caller's to test.
+inline void spawn_worlds(int ranks, const std::function<void(comm::World&)>& rank_main) {
+  const auto worlds = comm::make_thread_worlds(ranks);
+  spawn(
+      ranks, [&](int r) { rank_main(*worlds[static_cast<std::size_t>(r)]); },
+      [&](const Error& reason) {
+        for (const auto& world : worlds) world->all()->poison(reason);
       });
 }
 

@@ -33,9 +33,13 @@ using WorkPtr = std::shared_ptr<Work>;
 /// N ranks that communicate. All ranks of the communicator call the same operations in the same
 /// order; operations on communicators of one process are executed in the order they were issued, so
 /// that order must agree between ranks too. Tensors are contiguous, on this communicator's device,
-/// of dtype float32, float64, bfloat16, float16 or int64 (uint8 where only moved). Sums of bfloat16
-/// and float16 are accumulated in float32 per pairwise addition. Empty tensors are legal. Results
-/// are bit-identical on all ranks and from run to run. Destructors never communicate.
+/// of dtype float32, float64, bfloat16, float16 or int64 (uint8 where only moved). Empty tensors
+/// are legal. Destructors never communicate.
+///
+/// An element is always reduced in rank order (bfloat16 and float16 in float32, rounded once), so
+/// results are bit-identical on all ranks, from run to run, between thread ranks and MPI, and
+/// however a tensor is cut into operations: all_reduce gives the bits of reduce_scatter and
+/// all_gather. A NaN on any rank makes a NaN in sum, max and min.
 class Communicator {
  public:
   virtual ~Communicator();

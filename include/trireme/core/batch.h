@@ -21,7 +21,8 @@ struct Batch {
   std::vector<Field> fields;
   /// Global sample ids in the order of the first dimension: what errors name and what sample-wise randomness is keyed by.
   std::vector<int64_t> samples;
-  /// Key of the randomness of this micro-batch (seed, step, micro-step), the same on all ranks; fold in the sample.
+  /// Key of the randomness of this global batch, the same on all ranks and micro-steps: fold in the sample, and the draws do
+  /// not depend on which rank or micro-step has it.
   RandomKey random;
 
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(samples.size()); }

@@ -40,8 +40,6 @@ struct DataConfig {
   bool shuffle = true;
   std::string last_batch = "short";
   int64_t workers = 2;
-  bool pin_memory = true;
-  bool persistent_workers = true;
   std::vector<TransformConfig> transforms = {};
 
   template <class B>
@@ -66,10 +64,6 @@ struct DataConfig {
         .doc("threads that load batches ahead; 0: none, the training thread loads")
         .at_least(0)
         .at_most(256);
-    b.key("pin_memory", pin_memory)
-        .doc("batches in page-locked memory, for faster copies to a GPU");
-    b.key("persistent_workers", persistent_workers)
-        .doc("keep the loader threads of the evaluation between evaluations");
     b.key("transforms", transforms)
         .doc("what is done to the field `image`, in this order")
         .identity();

@@ -17,8 +17,7 @@ struct BucketSizes {
   int64_t last_bytes = 0;
 };
 
-/// The configuration's sizes for gradients of `total_bytes`. Error `configuration` if bucket_mib is
-/// neither auto nor above 0.
+/// The configuration's sizes for gradients of `total_bytes`.
 [[nodiscard]] BucketSizes bucket_sizes(const ParallelConfig& config, int64_t total_bytes);
 
 /// Where one parameter's gradient lies in the flat buffer, in elements.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <variant>
 
 namespace trireme::precision {
 
@@ -9,7 +10,7 @@ struct PrecisionConfig {
   std::string compute = "auto";
   std::string mode = "parameters";
   std::string reduce = "fp32";
-  std::string loss_scale = "dynamic";
+  std::variant<double, std::string> loss_scale = "dynamic";
   int64_t growth_interval = 2000;
 
   template <class B>
@@ -26,7 +27,12 @@ struct PrecisionConfig {
         .doc("type in which gradients travel between ranks")
         .one_of({"fp32", "bf16"})
         .identity();
-    b.key("loss_scale", loss_scale).doc("fp16 only: dynamic, off, or a fixed number").identity();
+    b.key("loss_scale", loss_scale)
+        .doc("fp16 only: dynamic, off, or a fixed number")
+        .one_of({"dynamic", "off"})
+        .above(0)
+        .at_most(1e12)
+        .identity();
     b.key("growth_interval", growth_interval)
         .doc("finite steps after which a dynamic loss scale doubles")
         .unit("steps")

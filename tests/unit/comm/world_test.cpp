@@ -2,6 +2,9 @@
 #include <trireme/comm/thread.h>
 
 #include "comm/composed_world.h"
+#include "support/spawn_ranks.h"
+
+#include <atomic>
 
 #include <gtest/gtest.h>
 
@@ -41,6 +44,22 @@ TEST(ThreadWorlds, have_a_rank_each) {
     EXPECT_EQ(world.size(), 3);
     EXPECT_EQ(world.ranks()[2].local_rank, 2);
   }
+}
+
+TEST(ThreadWorlds, run_as_the_ranks_of_a_test) {
+  std::atomic<int> ended{0};
+  test::spawn_worlds(3, [&](World& world) {
+    EXPECT_EQ(world.all()->all_gather_bytes("x").size(), 3u);
+    world.finalize();
+    ++ended;
+  });
+  EXPECT_EQ(ended, 3);
+  EXPECT_THROW(test::spawn_worlds(3,
+                                  [](World& world) {
+                                    if (world.rank() == 2) throw Error(ErrorKind::diverged, "two");
+                                    world.all()->barrier()->wait();
+                                  }),
+               Error);
 }
 
 }  // namespace

@@ -47,8 +47,8 @@ transforms:
 }
 
 TEST(DataConfig, WrongValuesAreRefused) {
-  for (const char* text :
-       {"last_batch: keep", "workers: -1", "sequence_length: 0", "transforms: [{name: blur}]"})
+  for (const char* text : {"last_batch: keep", "workers: -1", "sequence_length: 0",
+                           "transforms: [{name: blur}]", "pin_memory: true"})
     EXPECT_EQ(testing::error_of([&] { (void)read(text); }).kind(), ErrorKind::configuration)
         << text;
 }
@@ -58,8 +58,7 @@ TEST(DataConfig, IdentityIsWhatDecidesTheBatches) {
     return config::identity_json(config::load_text<DataConfig>(text).resolved);
   };
   const std::string base = identity("train: a.h5");
-  for (const char* free : {"{train: a.h5, workers: 5}", "{train: a.h5, eval: b.h5}",
-                           "{train: a.h5, pin_memory: false}"})
+  for (const char* free : {"{train: a.h5, workers: 5}", "{train: a.h5, eval: b.h5}"})
     EXPECT_EQ(identity(free), base) << free;
   for (const char* other :
        {"{train: b.h5}", "{train: a.h5, shuffle: false}", "{train: a.h5, last_batch: drop}",

@@ -1,3 +1,4 @@
+#include <trireme/config/load.h>
 #include <trireme/core/error.h>
 #include <trireme/parallel/bucket_plan.h>
 
@@ -107,23 +108,27 @@ TEST(BucketSizes, FromTheConfiguration) {
   EXPECT_EQ(bucket_sizes(config, 160 * mib).first_bytes, mib);
   EXPECT_EQ(bucket_sizes(config, 160 * mib).last_bytes, mib);
   EXPECT_EQ(bucket_sizes(config, 100'000 * mib).bytes, 25 * mib);
-  config.bucket_mib = "4";
+  config.bucket_mib = 4.0;
   EXPECT_EQ(bucket_sizes(config, 1000).bytes, 4 * mib);
-  config.bucket_mib = "0.5";
+  config.bucket_mib = 0.5;
   EXPECT_EQ(bucket_sizes(config, 1000).bytes, mib / 2);
   EXPECT_EQ(bucket_sizes(config, 1000).first_bytes, mib / 2);
 }
 
-TEST(BucketSizes, RefusesWhatIsNoSize) {
-  for (const char* text : {"", "0", "-1", "4MiB", "Auto", "nan", "inf", "1e30"}) {
-    ParallelConfig config;
-    config.bucket_mib = text;
+TEST(ParallelConfig, BucketMibIsAutoOrANumber) {
+  const auto read = [](const std::string& text) {
+    return config::load_text<ParallelConfig>("bucket_mib: " + text).value.bucket_mib;
+  };
+  EXPECT_EQ(std::get<std::string>(read("auto")), "auto");
+  EXPECT_EQ(std::get<double>(read("25")), 25.0);
+  EXPECT_EQ(std::get<double>(read("0.5")), 0.5);
+  for (const char* text : {"''", "0", "-1", "4MiB", "Auto", ".nan", ".inf", "1e30", "null"}) {
     try {
-      (void)bucket_sizes(config, 1000);
+      (void)read(text);
       ADD_FAILURE() << text;
     } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::configuration);
-      EXPECT_THAT(error.message(), testing::HasSubstr("parallel.bucket_mib"));
+      EXPECT_EQ(error.kind(), ErrorKind::configuration) << text;
+      EXPECT_THAT(error.message(), testing::HasSubstr("bucket_mib")) << text;
     }
   }
 }

@@ -1,3 +1,4 @@
+#include <trireme/config/load.h>
 #include <trireme/core/error.h>
 #include <trireme/precision/precision.h>
 
@@ -9,7 +10,7 @@ namespace {
 using testing::HasSubstr;
 
 PrecisionConfig config_of(const std::string& compute, const std::string& mode = "parameters",
-                          const std::string& loss_scale = "dynamic") {
+                          const std::variant<double, std::string>& loss_scale = "dynamic") {
   PrecisionConfig config;
   config.compute = compute;
   config.mode = mode;
@@ -43,7 +44,7 @@ TEST(Precision, OnlyFloat16ScalesTheLoss) {
   const Precision dynamic = resolve(config_of("fp16"), at::kCPU);
   EXPECT_EQ(dynamic.loss_scale, LossScale::dynamic);
   EXPECT_EQ(dynamic.initial_scale, 65536.0);
-  const Precision fixed = resolve(config_of("fp16", "autocast", "1024"), at::kCPU);
+  const Precision fixed = resolve(config_of("fp16", "autocast", 1024.0), at::kCPU);
   EXPECT_EQ(fixed.loss_scale, LossScale::fixed);
   EXPECT_EQ(fixed.initial_scale, 1024.0);
   const Precision off = resolve(config_of("fp16", "parameters", "off"), at::kCPU);
@@ -68,13 +69,30 @@ Error refused(const PrecisionConfig& config) {
 }
 
 TEST(Precision, RefusesWhatCannotBeMeant) {
-  EXPECT_EQ(refused(config_of("bf16", "parameters", "1024")).kind(), ErrorKind::configuration);
-  EXPECT_THAT(refused(config_of("bf16", "parameters", "1024")).message(), HasSubstr("only fp16"));
+  const Error scaled = refused(config_of("bf16", "parameters", 1024.0));
+  EXPECT_EQ(scaled.kind(), ErrorKind::configuration);
+  EXPECT_THAT(scaled.message(), HasSubstr("precision.loss_scale: 1024 was asked for, but only"));
   EXPECT_EQ(refused(config_of("fp32", "autocast")).kind(), ErrorKind::configuration);
-  for (const char* text : {"", "12x", "0", "-4", "inf", "nan", "Dynamic"}) {
-    const Error error = refused(config_of("fp16", "parameters", text));
-    EXPECT_EQ(error.kind(), ErrorKind::configuration) << text;
-    EXPECT_THAT(error.message(), HasSubstr("precision.loss_scale")) << text;
+}
+
+std::variant<double, std::string> read_loss_scale(const std::string& text) {
+  return config::load_text<PrecisionConfig>("loss_scale: " + text).value.loss_scale;
+}
+
+TEST(PrecisionConfig, ALossScaleIsAWordOrANumber) {
+  EXPECT_EQ(std::get<std::string>(PrecisionConfig{}.loss_scale), "dynamic");
+  EXPECT_EQ(std::get<std::string>(read_loss_scale("off")), "off");
+  EXPECT_EQ(std::get<double>(read_loss_scale("1024")), 1024.0);
+  EXPECT_EQ(std::get<double>(read_loss_scale("0.5")), 0.5);
+  for (const char* text :
+       {"''", "12x", "0", "-4", ".inf", ".nan", "Dynamic", "'1024'", "true", "null"}) {
+    try {
+      (void)read_loss_scale(text);
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::configuration) << text;
+      EXPECT_THAT(error.message(), HasSubstr("loss_scale")) << text;
+    }
   }
 }
 
