@@ -64,8 +64,10 @@ EarlyStopping::Decision EarlyStopping::observe(int64_t step, double value) {
     return {.improved = true, .stop = false};
   }
   ++waited_;
-  return {.improved = false, .stop = patience_ && waited_ >= *patience_};
+  return {.improved = false, .stop = exhausted()};
 }
+
+bool EarlyStopping::exhausted() const { return patience_ && waited_ > 0 && waited_ >= *patience_; }
 
 void EarlyStopping::save_state(core::StateWriter& out) const {
   out.scalar("early_stopping/history", encode(history_));

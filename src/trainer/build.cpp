@@ -43,6 +43,7 @@ Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data
   parts.model = build_model(config, parts.precision, data, device);
   parts.parameters = parts.model->parameters();
   parts.buffers = parts.model->buffers();
+  if (parts.model->tokens_per_sample() > 0) parts.tokens_per_sample = sequence_length(config).value_or(0);
   parts.trainable = optim::freeze(config.optim, parts.parameters);
   parallel::broadcast_parameters(*all, parts.parameters, parts.buffers);
   parts.reducer = std::make_unique<parallel::GradientReducer>(

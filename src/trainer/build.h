@@ -29,6 +29,7 @@ struct Parts {
   core::ParameterSet parameters;  ///< all of the model's
   core::ParameterSet trainable;   ///< without the frozen ones
   core::ParameterSet buffers;
+  int64_t tokens_per_sample = 0;  ///< 0 for models without tokens
   std::unique_ptr<parallel::GradientReducer> reducer;
   std::unique_ptr<optim::Optimizer> optimizer;
   std::unique_ptr<precision::LossScaler> scaler;

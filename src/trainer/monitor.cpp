@@ -25,7 +25,7 @@ void Monitor::begin(int64_t step, int64_t total_steps, const data::Sampler& samp
             sampler.settings().global_batch, world_.size(), world_.size() == 1 ? "" : "s");
 }
 
-void Monitor::step(const PublishedStep& published, const Agreed& agreed, const RunState& state) {
+void Monitor::step(const PublishedStep& published, const Agreed& agreed, int64_t skipped) {
   if (published.step % settings_.log_every != 0 && published.step != total_steps_) return;
   std::vector<telemetry::StepRecord> records = recorder_.recent(static_cast<size_t>(settings_.log_every) + 8);
   // Records count from 0: record s became step s + 1.
@@ -38,16 +38,16 @@ void Monitor::step(const PublishedStep& published, const Agreed& agreed, const R
   const double seconds = window->items[report::index_of(report::Item::step_seconds)].mean;
   report::StepMetrics metrics;
   metrics.step = published.step;
-  metrics.epoch = published.epoch;
+  metrics.epoch = published.global.epoch;
   metrics.loss = agreed.loss;
   metrics.lr = published.lr;
   metrics.grad_norm = published.gradient_norm.item<double>();
-  metrics.samples = state.position;
-  metrics.tokens = state.tokens;
+  metrics.samples = published.global.position_after;
+  metrics.tokens = published.tokens;
   metrics.step_seconds = seconds;
-  metrics.skipped = state.skipped;
+  metrics.skipped = skipped;
   if (seconds > 0) {
-    metrics.samples_per_second = static_cast<double>(published.samples) / seconds;
+    metrics.samples_per_second = static_cast<double>(published.global.count) / seconds;
     metrics.tokens_per_second = metrics.samples_per_second * static_cast<double>(settings_.tokens_per_sample);
   }
   folder_->log_metrics(metrics, *window);

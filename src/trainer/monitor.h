@@ -14,7 +14,6 @@
 #include <trireme/telemetry/recorder.h>
 
 #include "trainer/control.h"
-#include "trainer/run_state.h"
 #include "trainer/step.h"
 
 namespace trireme::trainer {
@@ -31,7 +30,7 @@ class Monitor {
 
   void begin(int64_t step, int64_t total_steps, const data::Sampler& sampler);
   /// A step whose numbers the host has just read; logs it if its turn has come.
-  void step(const PublishedStep& published, const Agreed& agreed, const RunState& state);
+  void step(const PublishedStep& published, const Agreed& agreed, int64_t skipped);
   void skipped(int64_t step, const std::string& why);
   void evaluated(const report::EvalMetrics& result, const guard::EarlyStopping::Decision& decision);
   void saved(int64_t step);

@@ -6,6 +6,7 @@
 
 #include <trireme/comm/communicator.h>
 #include <trireme/core/batch.h>
+#include <trireme/data/sampler.h>
 #include <trireme/model/model.h>
 #include <trireme/optim/optimizer.h>
 #include <trireme/parallel/gradient_reducer.h>
@@ -19,9 +20,8 @@ namespace trireme::trainer {
 /// What a step leaves for the host. The tensors stay on the device; they are read two steps later.
 struct PublishedStep {
   int64_t step = 0;      ///< steps completed with this one
-  int64_t position = 0;  ///< global sample count before it
-  int64_t epoch = 0;
-  int64_t samples = 0;   ///< of the global batch
+  data::GlobalBatch global;
+  int64_t tokens = 0;    ///< of the run up to here
   double lr = 0;
   at::Tensor control;        ///< see control.h, summed over the ranks
   at::Tensor gradient_norm;  ///< 0-dim float64, of the averaged gradient before clipping

@@ -31,6 +31,8 @@ class EarlyStopping final : public core::Stateful {
   Decision observe(int64_t step, double value);
 
   [[nodiscard]] const std::optional<Evaluation>& best() const { return best_; }
+  /// Whether the last evaluation asked to stop: a run that goes on from here has nothing left to do.
+  [[nodiscard]] bool exhausted() const;
   [[nodiscard]] int64_t waited() const { return waited_; }
   [[nodiscard]] const std::vector<Evaluation>& history() const { return history_; }
 

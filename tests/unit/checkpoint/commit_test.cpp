@@ -100,7 +100,7 @@ TEST(Commit, AFullDiskIsNamedAndTheOldCheckpointsStay) {
   const TemporaryFolder folder;
   const fs::path mounted = folder / "small";
   fs::create_directory(mounted);
-  if (::mount("tmpfs", mounted.c_str(), "tmpfs", 0, "size=5m") != 0)
+  if (::mount("tmpfs", mounted.c_str(), "tmpfs", 0, "size=2m") != 0)
     GTEST_SKIP() << "namespaces refused";
   test::write_state(mounted, 1, 2);
   const Error error =

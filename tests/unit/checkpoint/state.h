@@ -25,7 +25,7 @@ inline std::map<std::string, at::Tensor> tensors_of(int64_t salt = 0) {
     return (at::arange(n, at::kLong) * 7 + salt).remainder(251).to(type).view(shape);
   };
   return {
-      {"model/large", numbers({700, 1000}, at::kFloat)},  // is cut
+      {"model/large", numbers({300, 1000}, at::kFloat)},  // is cut
       {"model/w", numbers({3, 5}, at::kFloat)},
       {"model/bias", numbers({7}, at::kBFloat16)},
       {"model/scale", numbers({}, at::kHalf)},

@@ -1,0 +1,198 @@
+#include "trainer/loop.h"
+
+#include <fmt/format.h>
+
+#include <ATen/ATen.h>
+
+#include <trireme/core/fault.h>
+
+namespace trireme::trainer {
+namespace {
+
+/// How many steps pass before the host looks at what a step published; it never waits for the device.
+constexpr size_t decision_lag_steps = 2;
+/// Rank 0 looks for control files no more often: they may lie on a file system shared by thousands.
+constexpr std::chrono::seconds requests_every{1};
+
+data::LoaderSettings loader_settings(const RunConfig& config, const comm::World& world, const BatchLayout& layout) {
+  return {.rank = world.rank(), .ranks = world.size(), .batch_size = layout.batch_size, .workers = config.data.workers};
+}
+
+data::Sampler::Settings sampler_settings(const RunConfig& config, const data::Dataset& samples, int64_t global_batch) {
+  return {.samples = samples.size(),
+          .global_batch = global_batch,
+          .seed = static_cast<uint64_t>(config.run.seed),
+          .shuffle = config.data.shuffle,
+          .last_batch = config.data.last_batch_policy()};
+}
+
+}  // namespace
+
+Loop::Loop(const Context& context)
+    : context_(context), all_(*context.world.all()), state_(context.state),
+      sampler_(sampler_settings(context.config, *context.data.train, context.layout.global_batch)),
+      loader_(context.data.train, sampler_, data::TransformChain(context.config.data.transforms, /*training=*/true),
+              loader_settings(context.config, context.world, context.layout), state_.position),
+      step_({*context.parts.model, *context.parts.reducer, *context.parts.optimizer, *context.parts.scaler,
+             context.parts.precision, context.parts.device.type(), all_, context.recorder},
+            context.parts.model->nominal_weight_per_sample() * static_cast<double>(context.layout.global_batch),
+            context.config.train.max_grad_norm),
+      nonfinite_(context.config.guard),
+      total_steps_(total_steps(context.config.train.steps, context.config.train.epochs, sampler_.steps_per_epoch())) {
+  const RunConfig& config = context.config;
+  if (context.data.eval)
+    evaluation_.emplace(context.data.eval, data::TransformChain(config.data.transforms, /*training=*/false),
+                        Evaluation::Settings{.batch_size = config.eval.batch_size.value_or(context.layout.batch_size),
+                                             .workers = config.data.workers},
+                        all_);
+  if (!context.checkpoints.resumed()) return;
+  last_saved_ = state_.step;
+  if (!context.early_stopping.history().empty()) last_evaluated_ = context.early_stopping.history().back().step;
+  early_stop_ = context.early_stopping.exhausted();
+}
+
+int Loop::run() {
+  context_.monitor.begin(state_.step, total_steps_, sampler_);
+  while (state_.step < total_steps_ && !stop_ && !early_stop_) {
+    train_one_step();
+    if (state_.step == total_steps_) break;
+    if (evaluation_ && due(context_.config.eval.every_steps)) evaluate();
+    save_due_ = save_due_ || due(context_.config.checkpoint.every_steps);
+  }
+  decide_all();
+  if (stop_ && state_.step < total_steps_) {
+    save();
+    return static_cast<int>(ErrorKind::stopped);
+  }
+  if (evaluation_ && context_.config.eval.at_end && last_evaluated_ != state_.step) evaluate();
+  save();
+  return 0;
+}
+
+void Loop::train_one_step() {
+  telemetry::Recorder& recorder = context_.recorder;
+  core::fault::set_step(state_.step);
+  recorder.begin_step(state_.step);
+  (void)core::fault::at("step.begin");
+  // The state of the steps before is saved here, so that its time belongs to a step; evaluations have been made.
+  if (save_due_) save();
+  std::optional<data::LoadedBatch> batch;
+  {
+    const telemetry::PhaseScope phase(recorder, telemetry::Phase::data);
+    batch = loader_.next();
+    check(batch.has_value(), "the training loader does not end");
+  }
+  PublishedStep published = step_.run(batch->micro_batches, learning_rate(), votes());
+  const data::GlobalBatch& global = batch->global;
+  state_.step += 1;
+  state_.position = global.position_after;
+  state_.tokens += global.count * context_.parts.tokens_per_sample;
+  context_.status.step = state_.step;
+  published.step = state_.step;
+  published.global = global;
+  published.tokens = state_.tokens;
+  for (const core::Batch& micro : batch->micro_batches) recorder.count(telemetry::Counter::samples, micro.size());
+  recorder.count(telemetry::Counter::tokens, global.count * context_.parts.tokens_per_sample);
+  context_.monitor.warn_unused(step_.unused_parameters());
+  pending_.push_back(std::move(published));
+  recorder.end_step();
+  if (pending_.size() > decision_lag_steps) decide_oldest();
+}
+
+/// The host reads a step that lies two steps back; every rank reads the same numbers and decides the same.
+void Loop::decide_oldest() {
+  const PublishedStep step = std::move(pending_.front());
+  pending_.pop_front();
+  const Agreed agreed = read_control(step.control.cpu(), all_.size());
+  if (step.nonfinite.item<float>() != 0) {
+    state_.skipped += 1;
+    context_.recorder.count(telemetry::Counter::skipped_steps, 1);
+    const std::string where = describe_nonfinite(step, agreed);
+    context_.monitor.skipped(step.step, where);
+    // A dynamic loss scale finds its level by overflowing: that is no fault of the model.
+    const bool searching = context_.parts.precision.loss_scale == precision::LossScale::dynamic && agreed.first_nonfinite_rank < 0;
+    if (!searching) judge_nonfinite(step, agreed, where);
+  } else {
+    (void)nonfinite_.judge(step.step, -1);
+  }
+  stop_ = stop_ || agreed.stop;
+  save_due_ = save_due_ || agreed.save;
+  context_.monitor.step(step, agreed, state_.skipped);
+}
+
+void Loop::decide_all() {
+  while (!pending_.empty()) decide_oldest();
+}
+
+void Loop::judge_nonfinite(const PublishedStep& step, const Agreed& agreed, const std::string& where) {
+  try {
+    (void)nonfinite_.judge(step.step, std::max(agreed.first_nonfinite_rank, 0));
+  } catch (const Error& e) {
+    throw Error(e.kind(), e.message() + "\n  " + where, e.hint());
+  }
+}
+
+/// The samples are recomputed from the position, so any rank can name those of another.
+std::string Loop::describe_nonfinite(const PublishedStep& step, const Agreed& agreed) const {
+  if (agreed.first_nonfinite_rank < 0)
+    return fmt::format("step {}: the loss is finite on all ranks, the gradient is not", step.step);
+  std::vector<int64_t> samples;
+  for (int64_t m = 0; m < loader_.micro_steps(); ++m) {
+    const data::SampleRun run =
+        data::micro_run(step.global.count, m, agreed.first_nonfinite_rank, all_.size(), context_.layout.batch_size);
+    const size_t before = samples.size();
+    samples.resize(before + static_cast<size_t>(run.count));
+    sampler_.ids(step.global, run, samples.data() + before);
+  }
+  constexpr size_t shown = 16;
+  const std::string more = samples.size() > shown ? ", ..." : "";
+  samples.resize(std::min(samples.size(), shown));
+  return fmt::format("step {}: the loss of rank {} is not finite; its samples are {}{}", step.step, agreed.first_nonfinite_rank,
+                     fmt::join(samples, ", "), more);
+}
+
+TrainStep::Votes Loop::votes() {
+  TrainStep::Votes mine{.stop = signals_.received() != 0, .save = false};
+  if (all_.rank() != 0) return mine;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - looked_for_requests_ < requests_every) return mine;
+  looked_for_requests_ = now;
+  if (context_.lock->lost())
+    throw Error(ErrorKind::environment, "another job has taken over the run folder " + context_.config.run.dir,
+                "this process slept for longer than a lock lasts; the other job goes on");
+  const guard::Requests files = guard::take_control_files(context_.control);
+  return {.stop = mine.stop || files.stop, .save = files.save};
+}
+
+void Loop::evaluate() {
+  decide_all();
+  const report::EvalMetrics result =
+      evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device.type(), state_.step);
+  last_evaluated_ = state_.step;
+  const guard::EarlyStopping::Decision decision =
+      context_.early_stopping.observe(state_.step, metric_of(result, context_.config.eval.metric));
+  context_.monitor.evaluated(result, decision);
+  early_stop_ = early_stop_ || decision.stop;
+}
+
+void Loop::save() {
+  decide_all();
+  save_due_ = false;
+  if (last_saved_ == state_.step) return;
+  const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
+  context_.checkpoints.save(state_.step);
+  context_.monitor.saved(state_.step);
+  last_saved_ = state_.step;
+}
+
+bool Loop::due(const std::optional<int64_t>& every_steps) const { return every_steps && state_.step % *every_steps == 0; }
+
+double Loop::learning_rate() const {
+  const RunConfig& config = context_.config;
+  std::vector<double> evaluations;  // lower is better for the schedule, whatever the metric is
+  for (const auto& evaluation : context_.early_stopping.history())
+    evaluations.push_back(config.eval.mode == "max" ? -evaluation.value : evaluation.value);
+  return optim::learning_rate(config.schedule, config.optim.lr, state_.step, total_steps_, evaluations);
+}
+
+}  // namespace trireme::trainer

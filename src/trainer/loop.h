@@ -1,0 +1,83 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <filesystem>
+#include <optional>
+
+#include <trireme/comm/world.h>
+#include <trireme/data/loader.h>
+#include <trireme/guard/early_stopping.h>
+#include <trireme/guard/policy.h>
+#include <trireme/guard/run_lock.h>
+#include <trireme/guard/stop_requests.h>
+#include <trireme/telemetry/recorder.h>
+
+#include "trainer/batch_layout.h"
+#include "trainer/build.h"
+#include "trainer/checkpoints.h"
+#include "trainer/control.h"
+#include "trainer/evaluation.h"
+#include "trainer/monitor.h"
+#include "trainer/run_state.h"
+#include "trainer/step.h"
+#include "trainer/trainer.h"
+
+namespace trireme::trainer {
+
+/// The steps of a run on one rank, once everything is built and the state is loaded: train, decide late, evaluate, save.
+/// Every rank runs the same loop and takes the same turns, since all decisions come from numbers that all ranks have.
+class Loop {
+ public:
+  struct Context {
+    const RunConfig& config;
+    comm::World& world;
+    Parts& parts;
+    const DataParts& data;
+    const BatchLayout& layout;
+    RunState& state;
+    guard::EarlyStopping& early_stopping;
+    telemetry::Recorder& recorder;
+    Monitor& monitor;
+    Checkpoints& checkpoints;
+    RunStatus& status;
+    const guard::RunLock* lock;     ///< rank 0's, null elsewhere
+    std::filesystem::path control;  ///< where rank 0 looks for requests
+  };
+  explicit Loop(const Context& context);
+
+  /// 0 when all steps are done, 75 after a request to stop with the state saved.
+  [[nodiscard]] int run();
+
+ private:
+  void train_one_step();
+  void decide_oldest();
+  void decide_all();
+  void judge_nonfinite(const PublishedStep& step, const Agreed& agreed, const std::string& where);
+  [[nodiscard]] std::string describe_nonfinite(const PublishedStep& step, const Agreed& agreed) const;
+  [[nodiscard]] TrainStep::Votes votes();
+  void evaluate();
+  void save();
+  [[nodiscard]] bool due(const std::optional<int64_t>& every_steps) const;
+  [[nodiscard]] double learning_rate() const;
+
+  Context context_;
+  comm::Communicator& all_;
+  RunState& state_;
+  guard::StopSignals signals_;
+  data::Sampler sampler_;
+  data::Loader loader_;
+  TrainStep step_;
+  std::optional<Evaluation> evaluation_;
+  guard::NonfinitePolicy nonfinite_;
+  int64_t total_steps_;
+  std::deque<PublishedStep> pending_;
+  std::chrono::steady_clock::time_point looked_for_requests_{};
+  bool stop_ = false;
+  bool early_stop_ = false;
+  bool save_due_ = false;
+  int64_t last_evaluated_ = -1;
+  int64_t last_saved_ = -1;
+};
+
+}  // namespace trireme::trainer

@@ -1,0 +1,335 @@
+"""Runs the benchmarks: ours and the peer's in turn (A B A B A B), medians over the turns, their spread beside them.
+
+    tests/bench/run.py [--peers PYTHON] [--build FOLDER] [--turns N] [ROW ...]
+
+Writes FOLDER/bench.json and prints a Markdown table. It judges nothing: a ratio within the spread of its turns is
+undecided. `launch/bench` sets up and builds what this needs.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PEERS = ROOT / "tests/bench/peers"
+
+
+class Bench:
+    """Where programs, data and settings are; every row gets one."""
+
+    def __init__(self, options, scratch):
+        self.peers = options.peers
+        self.programs = options.build / "bin"
+        self.scratch = scratch
+        self.environment = dict(
+            os.environ, OMP_NUM_THREADS="1", NO_COLOR="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+        )
+        self.environment.pop("TRIREME_FAULT", None)
+        if len(os.sched_getaffinity(0)) < 2:
+            self.environment["OMPI_MCA_rmaps_base_oversubscribe"] = "1"
+
+    def run(self, command):
+        """Standard output of a program that must succeed."""
+        done = subprocess.run(
+            [str(word) for word in command], env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"bench: {' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def figures(self, command):
+        """The line of JSON that a program of ours or of the peers prints."""
+        return json.loads(self.run(command).splitlines()[-1])
+
+    def program(self, name):
+        return self.programs / f"bench_{name}"
+
+    def trireme(self):
+        return self.programs / "trireme"
+
+    @staticmethod
+    def mpirun(ranks=2):
+        return ["mpirun", "-np", ranks, "--bind-to", "none"]
+
+    def peer(self, name):
+        return [self.peers, PEERS / f"{name}.py"]
+
+    def torchrun(self, name, ranks=2):
+        return [self.peers, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks, PEERS / f"{name}.py"]
+
+    def config(self, name, **sections):
+        """A configuration of one line a section: JSON is YAML."""
+        path = self.scratch / f"{name}.yaml"
+        sections["run"] = {"dir": str(self.scratch / f"run_{name}"), "resume": "never"}
+        sections.setdefault("checkpoint", {"every_steps": None})
+        path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in sections.items()))
+        return path
+
+    def training(self, config, steps, every, ranks=0):
+        """Seconds of one step in each window of `every` steps, by the arrival of the progress lines: all that the run does
+        between them counts. The window of the first steps is left out."""
+        shutil.rmtree(self.scratch / f"run_{config.stem}", ignore_errors=True)
+        command = self.mpirun(ranks) if ranks else []
+        command = [*command, self.trireme(), "train", config, f"train.steps={steps}", f"telemetry.log_every={every}"]
+        arrivals, text = [], []
+        with subprocess.Popen(
+            [str(word) for word in command], env=self.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ) as process:
+            for line in process.stderr:
+                text.append(line)
+                if line.startswith("step "):
+                    arrivals.append(time.monotonic())
+        if process.returncode != 0:
+            raise SystemExit(f"bench: {' '.join(map(str, command))} ended with {process.returncode}\n{''.join(text)}")
+        return [(b - a) / every for a, b in zip(arrivals, arrivals[1:])]
+
+    def token_file(self, name, tokens, vocabulary):
+        """uint16 tokens, uniform below `vocabulary` (a power of two), as `trireme prepare` writes them."""
+        path = self.scratch / f"{name}.h5"
+        if path.exists():
+            return path
+        values = bytearray(random.Random(1).randbytes(2 * tokens))
+        high = vocabulary // 256
+        values[1::2] = values[1::2].translate(bytes(byte % high for byte in range(256)))
+        raw = self.scratch / f"{name}.bin"
+        raw.write_bytes(values)
+        self.run([self.trireme(), "prepare", "bin", raw, "--vocab-size", vocabulary, "-o", path])
+        raw.unlink()
+        return path
+
+    def feature_file(self, name, samples, features, classes):
+        path = self.scratch / f"{name}.h5"
+        if path.exists():
+            return path
+        draw = random.Random(1)
+        table = self.scratch / f"{name}.csv"
+        with table.open("w") as file:
+            file.write(",".join([f"x{i}" for i in range(features)] + ["label"]) + "\n")
+            for _ in range(samples):
+                row = [f"{draw.gauss(0, 1):.4f}" for _ in range(features)] + [str(draw.randrange(classes))]
+                file.write(",".join(row) + "\n")
+        self.run([self.trireme(), "prepare", "csv", table, "--label", "label", "-o", path])
+        table.unlink()
+        return path
+
+
+def in_turn(ours, peer, turns):
+    """Calls both `turns` times, alternately; two lists of figures."""
+    a, b = [], []
+    for _ in range(turns):
+        a.append(ours())
+        b.append(peer())
+    return a, b
+
+
+def row(name, unit, goal, ours, peer, peer_name):
+    """One line of the table. The ratio is that of the medians; its range that of the turns, each with its neighbour."""
+    a, b = statistics.median(ours), statistics.median(peer)
+    ratios = [x / y for x, y in zip(ours, peer)]
+    return {
+        "row": name,
+        "unit": unit,
+        "goal": goal,
+        "ours": a,
+        "peer": b,
+        "peer_name": peer_name,
+        "ratio": a / b,
+        "ratio_range": [min(ratios), max(ratios)],
+        "turns": {"ours": ours, "peer": peer},
+    }
+
+
+def first_step(bench, turns):
+    """Launch to the end of the first step, 2 ranks, a small GPT. Ours ends when rank 0 has written the record of step 1
+    and its line arrives here; in a run of one step that is at its end, while in a longer one the host reads a step two
+    steps late. The peer ends where its rank 0 has read the loss."""
+    config = bench.config(
+        "first_step",
+        model={"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 64, "n_embd": 128, "n_layer": 2, "n_head": 4}},
+        data={"train": str(bench.token_file("first", 1 << 20, 256)), "workers": 1},
+        train={"steps": 1, "batch_size": 8},
+        telemetry={"log_every": 1},
+    )
+    folder = bench.scratch / "run_first_step"
+
+    def ours():
+        shutil.rmtree(folder, ignore_errors=True)
+        command = [str(word) for word in [*bench.mpirun(), bench.trireme(), "train", config]]
+        begin = time.clock_gettime(time.CLOCK_REALTIME)
+        with subprocess.Popen(
+            command, env=bench.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ) as process:
+            seconds = None
+            for line in process.stderr:
+                if line.startswith("step 1/1") and seconds is None:
+                    seconds = time.clock_gettime(time.CLOCK_REALTIME) - begin
+        if process.returncode != 0 or not (folder / "metrics.jsonl").read_text():
+            raise SystemExit(f"bench: {' '.join(command)} ended with {process.returncode}")
+        return seconds
+
+    def peer():
+        begin = time.clock_gettime(time.CLOCK_REALTIME)
+        return bench.figures([*bench.torchrun("launch_first_step"), "--launched-at", repr(begin)])["seconds"]
+
+    ours(), peer()  # fills the page cache
+    a, b = in_turn(ours, peer, max(turns, 5))
+    yield row("launch to first step, 2 ranks", "s", "<= 0.30", a, b, "torchrun, DDP, gloo")
+
+
+def gpt_step(bench, turns):
+    """A GPT of 4 layers x 256, vocabulary 8192, 128 tokens, 8 samples a rank, 2 ranks of 1 thread, with the loader, the
+    records and everything else that `trireme train` does."""
+    config = bench.config(
+        "gpt_step",
+        model={"name": "gpt2", "config": {"vocab_size": 8192, "n_positions": 128, "n_embd": 256, "n_layer": 4, "n_head": 4}},
+        data={"train": str(bench.token_file("gpt", 1 << 20, 8192)), "workers": 1},
+        train={"steps": 1, "batch_size": 8, "max_grad_norm": 1.0},
+    )
+    tokens = 2 * 8 * 128
+
+    def peer(variant, blocks=3):
+        return bench.figures(
+            [*bench.torchrun("gpt_step"), "--variant", variant, "--warmup", 5, "--blocks", blocks, "--steps", 10]
+        )["tokens_per_second"]["median"]
+
+    variants = ["eager", "compile", "compile-inside"]
+    tried = {variant: peer(variant) for variant in variants}
+    best = max(tried, key=tried.get)
+    a, b = in_turn(lambda: tokens / statistics.median(bench.training(config, 40, 10, ranks=2)), lambda: peer(best), turns)
+    yield row("training step GPT 4x256, 2 ranks x 1 thread", "tokens/s", ">= 1.25", a, b, f"PyTorch DDP, {best}") | {"tried": tried}
+
+
+def all_reduce(bench, turns):
+    sizes = ["1", "4", "16", "64"]
+    mine = [*bench.mpirun(), bench.program("all_reduce"), *sizes]
+    theirs = [*bench.torchrun("all_reduce"), "--mib", *sizes]
+    a, b = in_turn(lambda: bench.figures(mine)["mib"], lambda: bench.figures(theirs)["mib"], turns)
+    for size in sizes:
+        ours, peer = ([turn[size]["ms"]["median"] for turn in side] for side in (a, b))
+        yield row(f"all-reduce {size} MiB float32, 2 ranks", "ms", "<= 0.25", ours, peer, "gloo")
+
+
+def hdf5_loader(bench, turns):
+    """Windows of 1024 tokens in shuffled order, batches of 16; every process and its workers on one core."""
+    file = bench.token_file("tokens", 64 << 20, 65536)
+    core = ["taskset", "-c", min(os.sched_getaffinity(0))]
+    a, b = in_turn(
+        lambda: [
+            bench.figures([*core, bench.program("hdf5_loader"), file, "--workers", workers])["samples_per_second"]["median"]
+            for workers in (0, 1)
+        ],
+        lambda: {
+            name: figure["median"]
+            for name, figure in bench.figures([*core, *bench.peer("hdf5_loader"), "--file", file])["samples_per_second"].items()
+        },
+        turns,
+    )
+    best = max((name for name in b[0] if name.startswith("h5py")), key=lambda name: statistics.median(turn[name] for turn in b))
+    for workers in (0, 1):
+        ours = [turn[workers] for turn in a]
+        label = f"HDF5 windows, one core, {workers} workers"
+        yield row(label, "samples/s", ">= 8", ours, [turn[best] for turn in b], f"DataLoader {best}")
+        yield row(label, "samples/s", ">= 2", ours, [turn["memmap_by_hand"] for turn in b], "memory map by hand")
+
+
+def optimizer(bench, turns):
+    for threads in (1, 2):
+        if threads > len(os.sched_getaffinity(0)):
+            continue
+        mine = [bench.program("optimizer"), "--threads", threads]
+        theirs = [*bench.peer("optimizer"), "--threads", threads]
+        a, b = in_turn(lambda: bench.figures(mine)["ms"]["median"], lambda: bench.figures(theirs)["ms"], turns)
+        # Gradients that are dropped are allocated and written anew by the next backward, so only cleared ones are equal work.
+        for kind in ("memset", "none"):
+            names = [name for name in b[0] if name.endswith(kind)]
+            best = min(names, key=lambda name: statistics.median(turn[name]["median"] for turn in b))
+            label = f"norm, clip, AdamW, clear; 50M in 200 tensors, {threads} thread{'s' if threads > 1 else ''}"
+            goal = "<= 0.7" if kind == "memset" else "(peer drops the gradients)"
+            yield row(label, "ms", goal, a, [turn[best]["median"] for turn in b], f"fused AdamW, {best}")
+
+
+def small_step(bench):
+    return bench.config(
+        "small_step",
+        model={"name": "mlp", "config": {"inputs": 64, "hidden": [256, 256], "classes": 10}},
+        data={"train": str(bench.feature_file("features", 8192, 64, 10)), "workers": 1},
+        train={"steps": 1, "batch_size": 64, "max_grad_norm": 1.0},
+        schedule={"name": "constant"},
+    )
+
+
+def trainer_loop(bench, turns):
+    """`trireme train` on one rank, with loader and records, against a loop of the same operations on data in memory."""
+    config = small_step(bench)
+    a, b = in_turn(
+        lambda: 1e6 * statistics.median(bench.training(config, 8000, 1000)),
+        lambda: bench.figures([bench.program("bare_loop"), config])["step_us"]["median"],
+        turns,
+    )
+    yield row("whole trainer loop, small step", "us", "<= 1.10", a, b, "bare loop in C++")
+
+
+def telemetry(bench, turns):
+    config = small_step(bench)
+    figures = [bench.figures([bench.program("telemetry"), config]) for _ in range(turns)]
+    on, off = ([turn[name]["median"] for turn in figures] for name in ("on_us", "off_us"))
+    yield row("step with telemetry, small step", "us", "<= 1.01", on, off, "telemetry off")
+
+
+ROWS = {f.__name__: f for f in (first_step, gpt_step, all_reduce, hdf5_loader, optimizer, trainer_loop, telemetry)}
+
+
+def short(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(rows):
+    lines = ["| row | ours | peer | ratio | goal | range of the ratio | peer is |", "|---|---|---|---|---|---|---|"]
+    for r in rows:
+        low, high = r["ratio_range"]
+        lines.append(
+            f"| {r['row']} | {short(r['ours'])} {r['unit']} | {short(r['peer'])} {r['unit']} | {r['ratio']:.3f} "
+            f"| {r['goal']} | {low:.3f} to {high:.3f} | {r['peer_name']} |"
+        )
+    return "\n".join(lines)
+
+
+def machine():
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")),
+        platform.machine(),
+    )
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0], "date": time.strftime("%Y-%m-%d")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all")
+    parser.add_argument("--peers", default=str(ROOT / ".deps/peers/bin/python"), help="a Python with PyTorch 2.11 and h5py")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    unknown = [name for name in options.rows if name not in ROWS]
+    if unknown:
+        parser.error(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    result = {"machine": machine(), "rows": []}
+    with tempfile.TemporaryDirectory(prefix="trireme-bench-") as scratch:
+        bench = Bench(options, pathlib.Path(scratch))
+        for name in options.rows or ROWS:
+            print(f"bench: {name}", flush=True)
+            result["rows"] += ROWS[name](bench, options.turns)
+            (options.build / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    host = result["machine"]
+    print(f"\n{host['cpu']}, {host['cores']} cores, load {host['load']:.1f} at the start, {host['date']}\n\n{table(result['rows'])}")
+
+
+if __name__ == "__main__":
+    main()
