@@ -12,7 +12,7 @@ namespace {
 /// How many steps pass before the host looks at what a step published; it never waits for the device.
 constexpr size_t decision_lag_steps = 2;
 /// Rank 0 looks for control files no more often: they may lie on a file system shared by thousands.
-constexpr std::chrono::seconds requests_every{1};
+constexpr std::chrono::milliseconds requests_every{200};
 
 data::LoaderSettings loader_settings(const RunConfig& config, const comm::World& world, const BatchLayout& layout) {
   return {.rank = world.rank(), .ranks = world.size(), .batch_size = layout.batch_size, .workers = config.data.workers};
