@@ -28,9 +28,12 @@ class UnfinishedFolder {
  public:
   explicit UnfinishedFolder(fs::path path) : path_(std::move(path)) {
     storage::make_directories(path_.parent_path());
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-    storage::make_directories(path_);
+    std::error_code error;
+    fs::remove_all(path_, error);
+    if (!fs::create_directory(path_, error))
+      throw Error(ErrorKind::storage,
+                  fmt::format("{}: cannot be made: {}", path_.native(), error.message()),
+                  "check permissions and free space of the folder");
   }
   ~UnfinishedFolder() {
     std::error_code ignored;

@@ -62,9 +62,14 @@ void sync_directory(const fs::path& folder) {
 
 void make_directories(const fs::path& folder) {
   std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw_write_error(folder, "cannot be made", error.value());
-  if (!fs::is_directory(folder, error)) throw_write_error(folder, "cannot be made", ENOTDIR);
+  if (fs::is_directory(folder, error)) return;
+  const fs::path parent = folder_of(folder);
+  if (parent != folder) make_directories(parent);
+  if (!fs::create_directory(folder, error)) {
+    const int reason = error ? error.value() : ENOTDIR;
+    if (!fs::is_directory(folder, error)) throw_write_error(folder, "cannot be made", reason);
+  }
+  sync_directory(parent);
 }
 
 bool rename_folder(const fs::path& from, const fs::path& to) {

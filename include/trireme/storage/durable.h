@@ -11,7 +11,7 @@ namespace trireme::storage {
 /// Makes the names inside `folder` durable: after files were made, renamed or removed in it.
 void sync_directory(const std::filesystem::path& folder);
 
-/// Makes the folder and its missing parents; it may exist.
+/// Makes the folder and its missing parents, durably; it may exist.
 void make_directories(const std::filesystem::path& folder);
 
 /// Gives the folder `from` the name `to`, on the same file system, and makes that durable. A folder
