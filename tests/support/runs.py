@@ -19,11 +19,11 @@ def environment(**extra):
     return env
 
 
-def trireme(*arguments, ranks=0, timeout=300, **extra):
+def trireme(*arguments, ranks=0, timeout=300, cwd=None, **extra):
     """Runs to the end; ranks=0 without a launcher. Returns the completed process with text output."""
     command = [str(MPIRUN), "-np", str(ranks)] if ranks else []
     command += [str(BINARY), *map(str, arguments)]
-    return subprocess.run(command, env=environment(**extra), capture_output=True, text=True, timeout=timeout,
+    return subprocess.run(command, env=environment(**extra), capture_output=True, text=True, timeout=timeout, cwd=cwd,
                           stdin=subprocess.DEVNULL, check=False)
 
 
