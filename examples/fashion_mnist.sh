@@ -4,7 +4,7 @@
 #   examples/fashion_mnist.sh train.epochs=1 run.dir=runs/short
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -x build/release/bin/trireme ] || launch/build release
+[ -x build/release/bin/trireme ] || launch/build release trireme_app
 trireme=build/release/bin/trireme images=/usr/share/datasets/fashion-mnist
 mkdir -p data
 [ -f data/fashion.train.h5 ] || $trireme prepare idx $images/train-images-idx3-ubyte.gz $images/train-labels-idx1-ubyte.gz -o data/fashion.train.h5
