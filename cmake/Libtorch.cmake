@@ -20,8 +20,8 @@ endif()
 
 add_library(libtorch::cpu INTERFACE IMPORTED)
 target_compile_options(libtorch::cpu INTERFACE
-  "SHELL:-idirafter ${_libtorch}/include"
-  "SHELL:-idirafter ${_libtorch}/include/torch/csrc/api/include")
+  "SHELL:-idirafter \"${_libtorch}/include\""
+  "SHELL:-idirafter \"${_libtorch}/include/torch/csrc/api/include\"")
 # LibTorch's wheel is built with NDEBUG; without it header-side checks read flags that it never sets.
 target_compile_definitions(libtorch::cpu INTERFACE NDEBUG USE_DISTRIBUTED)
 target_link_libraries(libtorch::cpu INTERFACE "${_libtorch}/lib/libtorch_cpu.so" "${_libtorch}/lib/libc10.so")

@@ -82,8 +82,8 @@ int inspect_run(const fs::path& path) {
   const report::RunPaths paths{path};
   fmt::print("run {}\n", path.string());
   if (const std::string metrics = last_line(paths.metrics()); !metrics.empty()) {
-    const nlohmann::json record = nlohmann::json::parse(metrics);
-    fmt::print("last record: step {}, loss {}, attempt {}\n", record["step"].dump(), record["loss"].dump(), record["attempt"].dump());
+    const nlohmann::json record = nlohmann::json::parse(metrics, nullptr, /*allow_exceptions=*/false);
+    if (record.is_object()) fmt::print("last record: step {}, loss {}, attempt {}\n", record["step"].dump(), record["loss"].dump(), record["attempt"].dump());
   }
   if (const std::string evaluation = last_line(paths.eval()); !evaluation.empty()) fmt::print("last evaluation: {}\n", evaluation);
   for (const int64_t step : checkpoint::Store(paths.checkpoints()).steps()) fmt::print("checkpoint of step {}\n", step);

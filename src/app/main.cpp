@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   } catch (...) {
     const Error error = app::error_in_flight();
     // Under a launcher every rank meets the same bad input; one of them says so.
-    if (comm::detect_launch().rank == 0) app::print_error(error);
+    if (app::launched_rank() == 0) app::print_error(error);
     return static_cast<int>(error.kind());
   }
 }

@@ -29,10 +29,12 @@ comm::Failure failure_of(const comm::World& world, const Error& error, int64_t s
   try {
     world.side_channel().report(verdict);
     if (const auto agreed = world.side_channel().verdict(verdict_seconds)) verdict = *agreed;
-    const bool writer = world.side_channel().first_survivor() == world.rank();
+    // The rank it happened on speaks for itself, even if rank 0 is stuck; the first survivor speaks for one that is lost.
+    const bool own = verdict.rank == world.rank();
+    const bool first = world.side_channel().first_survivor() == world.rank();
     bool wrote = false;
-    if (writer) {
-      print_error(Error(verdict.kind, verdict.message, verdict.hint));
+    if (own || (first && verdict.kind == ErrorKind::peer_lost)) print_error(Error(verdict.kind, verdict.message, verdict.hint));
+    if (own || first) {
       if (!exit_file.run_dir.empty()) {
         try {
           report::write_exit_record(exit_file.run_dir, verdict);
@@ -52,6 +54,14 @@ comm::Failure failure_of(const comm::World& world, const Error& error, int64_t s
 }
 
 }  // namespace
+
+int launched_rank() noexcept {
+  try {
+    return comm::detect_launch().rank;
+  } catch (...) {
+    return 0;  // contradictory variables: the rank is unknown, somebody has to speak
+  }
+}
 
 void print_error(const Error& error) {
   log::error("{} ({}, exit code {})", error.message(), core::name_of(error.kind()), static_cast<int>(error.kind()));

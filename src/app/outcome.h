@@ -19,6 +19,9 @@ struct ExitFile {
 /// writes exit.json, and this process ends at once without MPI's finalization, which could wait for a dead peer for ever.
 int run_in_world(comm::World& world, const std::function<int()>& body, const std::function<ExitFile()>& exit_file);
 
+/// The rank that the launcher gave this process, before any world exists; 0 where that cannot be told.
+[[nodiscard]] int launched_rank() noexcept;
+
 /// Prints an error as a user reads it: message, then the hint.
 void print_error(const Error& error);
 

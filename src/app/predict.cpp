@@ -17,12 +17,13 @@ struct Arguments {
   std::string path;
   std::string checkpoint = "latest";
   std::string prompt;
+  std::vector<std::string> overrides;
   infer::Sampling sampling;
 };
 
 int predict(const Arguments& arguments) {
   device::tune_process(device::choose_threads(device::threads_of_shared_mask(1), std::getenv("OMP_NUM_THREADS")));
-  const trainer::RestoredModel restored = trainer::restore_model(arguments.path, arguments.checkpoint, {});
+  const trainer::RestoredModel restored = trainer::restore_model(arguments.path, arguments.checkpoint, arguments.overrides);
   auto* language_model = dynamic_cast<model::LanguageModel*>(restored.model.get());
   if (language_model == nullptr)
     throw Error(ErrorKind::configuration, "the model '" + restored.configuration.value.model.name + "' does not continue text",
@@ -48,6 +49,7 @@ void add_predict(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("predict", "Continues a text with a trained language model");
   auto arguments = std::make_shared<Arguments>();
   command->add_option("path", arguments->path, "run folder or checkpoint")->required();
+  command->add_option("overrides", arguments->overrides, "key.path=value, e.g. device.type=cpu");
   command->add_option("--checkpoint", arguments->checkpoint, "latest, or a step");
   command->add_option("--prompt", arguments->prompt, "text to continue")->required();
   command->add_option("--max-tokens", arguments->sampling.max_tokens, "how much to write")->check(CLI::NonNegativeNumber);

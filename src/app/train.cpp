@@ -37,7 +37,8 @@ std::filesystem::path stated_run_dir(const Arguments& arguments) {
 /// that a job holds.
 void record_refusal(const Arguments& arguments, const Error& error) {
   const report::RunPaths paths{stated_run_dir(arguments)};
-  if (paths.root.empty() || comm::detect_launch().rank != 0 || std::filesystem::exists(paths.lock())) return;
+  std::error_code unreadable;
+  if (paths.root.empty() || launched_rank() != 0 || std::filesystem::exists(paths.lock(), unreadable) || unreadable) return;
   try {
     storage::make_directories(paths.root);
     report::write_exit_record(paths.root, comm::Failure{.kind = error.kind(), .rank = 0, .message = error.message(), .hint = error.hint()});

@@ -62,6 +62,8 @@ Store::Newest Store::newest_valid(Check check) const {
       newest.step = *step;
       return newest;
     } catch (const Error& error) {
+      // What cannot be read for the moment is not invalid: going on from an older one would get it deleted.
+      if (error.kind() != ErrorKind::no_checkpoint && error.kind() != ErrorKind::data_damaged) throw;
       newest.skipped.push_back(error.message());
     }
   }

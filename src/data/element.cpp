@@ -2,6 +2,7 @@
 
 #include <trireme/core/error.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -98,7 +99,7 @@ bool is_integer(Element element) {
 
 void convert(Element from, const std::byte* in, int64_t count, at::ScalarType to, std::byte* out) {
   if (same(from, to)) {
-    std::memcpy(out, in, static_cast<size_t>(count * bytes_of(from)));
+    std::copy_n(in, count * bytes_of(from), out);
   } else if (to == at::kLong) {
     convert_from<int64_t>(from, in, count, out);
   } else {

@@ -1,9 +1,11 @@
 #include "data/hdf5_file.h"
 
-#define H5_USE_110_API
 #include <trireme/core/error.h>
 
 #include "data/block_hasher.h"
+#include "data/hdf5_library.h"
+#include "data/hdf5_output.h"
+#include "storage/write_error.h"
 
 #include <algorithm>
 #include <array>
@@ -12,7 +14,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <hdf5.h>
 #include <sys/stat.h>
 
 namespace trireme::data {
@@ -21,35 +22,6 @@ namespace {
 constexpr int64_t block_bytes = int64_t{1} << 20;
 constexpr int64_t max_links = 4096;
 constexpr const char* checksum_group = "checksums";
-
-class Handle {
- public:
-  using Closer = herr_t (*)(hid_t);
-  Handle(hid_t id, Closer closer) : id_(id), closer_(closer) {}
-  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), closer_(other.closer_) {}
-  Handle& operator=(Handle&& other) noexcept {
-    std::swap(id_, other.id_);
-    std::swap(closer_, other.closer_);
-    return *this;
-  }
-  ~Handle() { close(); }
-  operator hid_t() const { return id_; }
-  [[nodiscard]] bool valid() const { return id_ >= 0; }
-  herr_t close() { return id_ >= 0 ? closer_(std::exchange(id_, -1)) : 0; }
-
- private:
-  hid_t id_;
-  Closer closer_;
-};
-
-/// The library's lock, with its habit of printing errors turned off.
-class Library {
- public:
-  Library() : lock_(hdf5_mutex()) { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
-
- private:
-  std::lock_guard<std::mutex> lock_;
-};
 
 /// The innermost message of the library's error stack.
 std::string reason() {
@@ -377,9 +349,14 @@ struct Hdf5Writer::Open {
     int64_t written = 0;
   };
   std::string path;
-  Handle file;
+  Hdf5Output output = {};
+  Handle file = {-1, H5Fclose};
   std::vector<Dataset> datasets = {};
 
+  /// Errors of writing show here only, not in what the library returns.
+  void check_output(std::string_view operation) const {
+    if (output.error() != 0) storage::throw_write_error(path, operation, output.error());
+  }
   void put_attribute(hid_t object, const Attribute& attribute) const;
   [[nodiscard]] Handle put_dataset(hid_t parent, const DatasetDescription& d, int compress) const;
 };
@@ -440,9 +417,11 @@ Hdf5Writer::Hdf5Writer(const std::string& path) {
   H5Pset_alignment(access, 4096, 4096);  // data on page boundaries for the memory map
   const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation, false);
-  Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose);
-  if (!file.valid()) write_failed(path, "creating the file");
-  open_.reset(new Open{path, std::move(file)});
+  open_.reset(new Open{path});
+  open_->output.serve(access);
+  open_->file = Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose);
+  open_->check_output("creating the file");
+  if (!open_->file.valid()) write_failed(path, "creating the file");
 }
 
 Hdf5Writer::~Hdf5Writer() {
@@ -486,6 +465,7 @@ void Hdf5Writer::append(size_t dataset, const void* rows, int64_t count) {
           0 ||
       H5Dwrite(target.handle, native_type(d.element), memory, stored, H5P_DEFAULT, rows) < 0)
     write_failed(open_->path, fmt::format("writing dataset `{}`", d.name));
+  open_->check_output(fmt::format("writing dataset `{}`", d.name));
   target.hasher.append(
       {static_cast<const std::byte*>(rows), static_cast<size_t>(count * d.row_bytes())});
   target.written += count;
@@ -518,6 +498,7 @@ void Hdf5Writer::finish() {
   open_->put_attribute(group, {"block_bytes", block_bytes});
   open_->put_attribute(group, {"summary", storage::hash_of(summary(file)).hex()});
   if (group.close() < 0 || open_->file.close() < 0) write_failed(open_->path, "closing the file");
+  open_->check_output("closing the file");
 }
 
 }  // namespace trireme::data

@@ -2,6 +2,7 @@
 #include <trireme/data/transforms.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
@@ -101,7 +102,7 @@ class RandomCrop final : public Transform {
     const auto width = static_cast<int64_t>(c10::elementSize(image.scalar_type()));
     const auto* from = static_cast<const std::byte*>(image.data_ptr());
     auto* to = static_cast<std::byte*>(out.data_ptr());
-    std::memset(to, 0, static_cast<size_t>(s.samples * s.channels * s.plane() * width));
+    std::fill_n(to, s.samples * s.channels * s.plane() * width, std::byte{0});
     const auto places = static_cast<uint64_t>(2 * padding_ + 1);
     for (int64_t n = 0; n < s.samples; ++n) {
       const core::RandomKey& key = keys[static_cast<size_t>(n)];

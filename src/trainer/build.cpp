@@ -26,21 +26,21 @@ DataParts open_data(const RunConfig& config) {
 }
 
 std::unique_ptr<model::Model> build_model(const RunConfig& config, const precision::Precision& precision,
-                                          const data::Dataset& data, at::Device device) {
+                                          const data::Dataset& data, at::Device device, Weights weights) {
   std::unique_ptr<model::Model> model = model::create_model(config.model);
   model->check_data(data.properties());
   model->build({.device = device,
                 .dtype = precision.parameters,
                 .random = core::RandomKey(static_cast<uint64_t>(config.run.seed)).fold("model")});
-  if (config.model.weights) model::load_pretrained(*model, *config.model.weights);
+  if (config.model.weights && weights == Weights::as_configured) model::load_pretrained(*model, *config.model.weights);
   return model;
 }
 
-Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data::Dataset& data, at::Device device) {
+Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data::Dataset& data, at::Device device, Weights weights) {
   Parts parts;
   parts.device = device;
   parts.precision = precision::resolve(config.precision, device.type());
-  parts.model = build_model(config, parts.precision, data, device);
+  parts.model = build_model(config, parts.precision, data, device, weights);
   parts.parameters = parts.model->parameters();
   parts.buffers = parts.model->buffers();
   if (parts.model->tokens_per_sample() > 0) parts.tokens_per_sample = sequence_length(config).value_or(0);

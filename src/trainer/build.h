@@ -35,14 +35,18 @@ struct Parts {
   std::unique_ptr<precision::LossScaler> scaler;
 };
 
+/// Where the initial values come from: a checkpoint that is read next needs no pretrained weights.
+enum class Weights { as_configured, from_checkpoint };
+
 /// Length of one sample in tokens: data.sequence_length, or the model's context; nothing for models without tokens.
 [[nodiscard]] std::optional<int64_t> sequence_length(const RunConfig& config);
 
 [[nodiscard]] DataParts open_data(const RunConfig& config);
 /// The model alone, with its pretrained weights if the configuration names some, checked against the data.
 [[nodiscard]] std::unique_ptr<model::Model> build_model(const RunConfig& config, const precision::Precision& precision,
-                                                        const data::Dataset& data, at::Device device);
+                                                        const data::Dataset& data, at::Device device, Weights weights);
 /// Model, optimizer and gradient reduction; all ranks call together and leave with equal parameters.
-[[nodiscard]] Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data::Dataset& data, at::Device device);
+[[nodiscard]] Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data::Dataset& data, at::Device device,
+                                Weights weights);
 
 }  // namespace trireme::trainer

@@ -30,19 +30,23 @@ void Checkpoints::find(const std::string& resume) {
                   "set run.resume=never to begin anew, or restore a checkpoint from a backup");
     return found;
   });
-  if (!path.empty()) reader_.emplace(path);
+  if (path.empty()) return;
+  reader_.emplace(path);
+  resumed_ = true;
+  extras_ = reader_->manifest().extras;
 }
 
-std::string Checkpoints::stored_identity() const { return reader_->manifest().extras.value("identity", "{}"); }
-std::string Checkpoints::stored_configuration() const { return reader_->manifest().extras.value("configuration", "{}"); }
+std::string Checkpoints::extra(const std::string& name) const { return extras_.value(name, "{}"); }
 
 void Checkpoints::restore() {
   for (core::Stateful* component : components_) component->load_state(*reader_);
+  reader_.reset();
 }
 
-void Checkpoints::label(std::string identity, std::string configuration, int64_t attempt) {
+void Checkpoints::label(std::string identity, std::string configuration, std::string data, int64_t attempt) {
   identity_ = std::move(identity);
   configuration_ = std::move(configuration);
+  data_ = std::move(data);
   attempt_ = attempt;
 }
 
@@ -54,6 +58,7 @@ void Checkpoints::save(int64_t step) {
                         .run_id = fmt::format("a{}", attempt_),
                         .extras = {{"identity", identity_},
                                    {"configuration", configuration_},
+                                   {"data", data_},
                                    {"trireme", TRIREME_VERSION},
                                    {"libtorch", TORCH_VERSION}}});
   if (all_->rank() != 0) return;

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include <trireme/checkpoint/reader.h>
 #include <trireme/checkpoint/store.h>
 #include <trireme/comm/communicator.h>
@@ -21,19 +23,21 @@ class Checkpoints {
   /// What to go on from: `resume` is auto (the newest valid checkpoint of the folder, if any), never, or a checkpoint's path.
   /// Rank 0 looks and tells the others.
   void find(const std::string& resume);
-  [[nodiscard]] bool resumed() const { return reader_.has_value(); }
-  /// Of the checkpoint to go on from.
+  [[nodiscard]] bool resumed() const { return resumed_; }
+  /// Of the checkpoint to go on from, until it is restored.
   [[nodiscard]] const core::StateReader& reader() const { return *reader_; }
-  [[nodiscard]] std::string stored_identity() const;
-  [[nodiscard]] std::string stored_configuration() const;
+  [[nodiscard]] std::string stored_identity() const { return extra("identity"); }
+  [[nodiscard]] std::string stored_configuration() const { return extra("configuration"); }
+  [[nodiscard]] std::string stored_data() const { return extra("data"); }
 
   /// Components are saved and restored in the order in which they were added.
   void add(core::Stateful& component) { components_.push_back(&component); }
+  /// Closes the checkpoint: mapped files that a later save deletes would keep their disk space.
   void restore();
 
   /// What later checkpoints say of the run: identity keys and all keys of its configuration (config::identity_json,
-  /// config::full_json), and the attempt that writes them.
-  void label(std::string identity, std::string configuration, int64_t attempt);
+  /// config::full_json), the fingerprint of its training data, and the attempt that writes them.
+  void label(std::string identity, std::string configuration, std::string data, int64_t attempt);
   /// On return the checkpoint is complete on disk and older ones beyond keep_last are gone.
   void save(int64_t step);
 
@@ -43,7 +47,11 @@ class Checkpoints {
   int64_t keep_last_;
   std::optional<checkpoint::Reader> reader_;
   std::vector<core::Stateful*> components_;
-  std::string identity_, configuration_;
+  [[nodiscard]] std::string extra(const std::string& name) const;
+
+  bool resumed_ = false;
+  nlohmann::json extras_;  // of the checkpoint to go on from
+  std::string identity_, configuration_, data_;
   int64_t attempt_ = 0;
 };
 

@@ -18,27 +18,20 @@ data::LoaderSettings loader_settings(const RunConfig& config, const comm::World&
   return {.rank = world.rank(), .ranks = world.size(), .batch_size = layout.batch_size, .workers = config.data.workers};
 }
 
-data::Sampler::Settings sampler_settings(const RunConfig& config, const data::Dataset& samples, int64_t global_batch) {
-  return {.samples = samples.size(),
-          .global_batch = global_batch,
-          .seed = static_cast<uint64_t>(config.run.seed),
-          .shuffle = config.data.shuffle,
-          .last_batch = config.data.last_batch_policy()};
-}
+/// More overflows in a row than it takes to halve the largest scale down to nothing useful.
+constexpr int64_t overflows_until_judged = 40;
 
 }  // namespace
 
 Loop::Loop(const Context& context)
     : context_(context), all_(*context.world.all()), state_(context.state),
-      sampler_(sampler_settings(context.config, *context.data.train, context.layout.global_batch)),
-      loader_(context.data.train, sampler_, data::TransformChain(context.config.data.transforms, /*training=*/true),
+      loader_(context.data.train, context.sampler, data::TransformChain(context.config.data.transforms, /*training=*/true),
               loader_settings(context.config, context.world, context.layout), state_.position),
       step_({*context.parts.model, *context.parts.reducer, *context.parts.optimizer, *context.parts.scaler,
              context.parts.precision, context.parts.device.type(), all_, context.recorder},
             context.parts.model->nominal_weight_per_sample() * static_cast<double>(context.layout.global_batch),
             context.config.train.max_grad_norm),
-      nonfinite_(context.config.guard),
-      total_steps_(total_steps(context.config.train.steps, context.config.train.epochs, sampler_.steps_per_epoch())) {
+      nonfinite_(context.config.guard) {
   const RunConfig& config = context.config;
   if (context.data.eval)
     evaluation_.emplace(context.data.eval, data::TransformChain(config.data.transforms, /*training=*/false),
@@ -52,20 +45,24 @@ Loop::Loop(const Context& context)
 }
 
 int Loop::run() {
-  context_.monitor.begin(state_.step, total_steps_, sampler_);
-  while (state_.step < total_steps_ && !stop_ && !early_stop_) {
+  context_.monitor.begin(state_.step, context_.total_steps, context_.sampler);
+  while (state_.step < context_.total_steps && !stop_ && !early_stop_) {
     train_one_step();
-    if (state_.step == total_steps_) break;
+    if (state_.step == context_.total_steps) break;
     if (evaluation_ && due(context_.config.eval.every_steps)) evaluate();
     save_due_ = save_due_ || due(context_.config.checkpoint.every_steps);
   }
   decide_all();
-  if (stop_ && state_.step < total_steps_) {
+  if (stop_ && state_.step < context_.total_steps) {
     save();
     return static_cast<int>(ErrorKind::stopped);
   }
-  if (evaluation_ && context_.config.eval.at_end && last_evaluated_ != state_.step) evaluate();
-  save();
+  save();  // before the evaluation: whatever happens in it, the steps are not lost
+  if (evaluation_ && last_evaluated_ != state_.step && (context_.config.eval.at_end || due(context_.config.eval.every_steps))) {
+    evaluate();
+    last_saved_ = -1;
+    save();
+  }
   return 0;
 }
 
@@ -83,6 +80,7 @@ void Loop::train_one_step() {
     check(batch.has_value(), "the training loader does not end");
   }
   PublishedStep published = step_.run(batch->micro_batches, learning_rate(), votes());
+  check_metric();
   const data::GlobalBatch& global = batch->global;
   state_.step += 1;
   state_.position = global.position_after;
@@ -99,6 +97,14 @@ void Loop::train_one_step() {
   if (pending_.size() > decision_lag_steps) decide_oldest();
 }
 
+/// A mistyped eval.metric must not show at the end of a long run.
+void Loop::check_metric() const {
+  if (!evaluation_ || pending_.size() > 0) return;
+  report::EvalMetrics names;
+  for (const std::string& name : step_.metric_names()) names.metrics.emplace_back(name, 0.0);
+  (void)metric_of(names, context_.config.eval.metric);
+}
+
 /// The host reads a step that lies two steps back; every rank reads the same numbers and decides the same.
 void Loop::decide_oldest() {
   const PublishedStep step = std::move(pending_.front());
@@ -111,8 +117,10 @@ void Loop::decide_oldest() {
     context_.monitor.skipped(step.step, where);
     // A dynamic loss scale finds its level by overflowing: that is no fault of the model.
     const bool searching = context_.parts.precision.loss_scale == precision::LossScale::dynamic && agreed.first_nonfinite_rank < 0;
-    if (!searching) judge_nonfinite(step, agreed, where);
+    searching_ = searching ? searching_ + 1 : 0;
+    if (!searching || searching_ > overflows_until_judged) judge_nonfinite(step, agreed, where);
   } else {
+    searching_ = 0;
     (void)nonfinite_.judge(step.step, -1);
   }
   stop_ = stop_ || agreed.stop;
@@ -142,7 +150,7 @@ std::string Loop::describe_nonfinite(const PublishedStep& step, const Agreed& ag
         data::micro_run(step.global.count, m, agreed.first_nonfinite_rank, all_.size(), context_.layout.batch_size);
     const size_t before = samples.size();
     samples.resize(before + static_cast<size_t>(run.count));
-    sampler_.ids(step.global, run, samples.data() + before);
+    context_.sampler.ids(step.global, run, samples.data() + before);
   }
   constexpr size_t shown = 16;
   const std::string more = samples.size() > shown ? ", ..." : "";
@@ -157,11 +165,17 @@ TrainStep::Votes Loop::votes() {
   const auto now = std::chrono::steady_clock::now();
   if (now - looked_for_requests_ < requests_every) return mine;
   looked_for_requests_ = now;
-  if (context_.lock->lost())
-    throw Error(ErrorKind::environment, "another job has taken over the run folder " + context_.config.run.dir,
-                "this process slept for longer than a lock lasts; the other job goes on");
+  require_lock();
   const guard::Requests files = guard::take_control_files(context_.control);
   return {.stop = mine.stop || files.stop, .save = files.save};
+}
+
+/// What belongs to another job by now must not be touched, exit.json included.
+void Loop::require_lock() {
+  if (context_.lock == nullptr || !context_.lock->lost()) return;
+  context_.status.folder_is_ours = false;
+  throw Error(ErrorKind::environment, "another job has taken over the run folder " + context_.config.run.dir,
+              "this process slept for longer than a lock lasts; the other job goes on");
 }
 
 void Loop::evaluate() {
@@ -179,6 +193,7 @@ void Loop::save() {
   decide_all();
   save_due_ = false;
   if (last_saved_ == state_.step) return;
+  require_lock();
   const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
   context_.checkpoints.save(state_.step);
   context_.monitor.saved(state_.step);
@@ -192,7 +207,7 @@ double Loop::learning_rate() const {
   std::vector<double> evaluations;  // lower is better for the schedule, whatever the metric is
   for (const auto& evaluation : context_.early_stopping.history())
     evaluations.push_back(config.eval.mode == "max" ? -evaluation.value : evaluation.value);
-  return optim::learning_rate(config.schedule, config.optim.lr, state_.step, total_steps_, evaluations);
+  return optim::learning_rate(config.schedule, config.optim.lr, state_.step, context_.total_steps, evaluations);
 }
 
 }  // namespace trireme::trainer

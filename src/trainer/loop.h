@@ -35,6 +35,8 @@ class Loop {
     Parts& parts;
     const DataParts& data;
     const BatchLayout& layout;
+    const data::Sampler& sampler;
+    int64_t total_steps;
     RunState& state;
     guard::EarlyStopping& early_stopping;
     telemetry::Recorder& recorder;
@@ -53,9 +55,11 @@ class Loop {
   void train_one_step();
   void decide_oldest();
   void decide_all();
+  void check_metric() const;
   void judge_nonfinite(const PublishedStep& step, const Agreed& agreed, const std::string& where);
   [[nodiscard]] std::string describe_nonfinite(const PublishedStep& step, const Agreed& agreed) const;
   [[nodiscard]] TrainStep::Votes votes();
+  void require_lock();
   void evaluate();
   void save();
   [[nodiscard]] bool due(const std::optional<int64_t>& every_steps) const;
@@ -65,12 +69,11 @@ class Loop {
   comm::Communicator& all_;
   RunState& state_;
   guard::StopSignals signals_;
-  data::Sampler sampler_;
   data::Loader loader_;
   TrainStep step_;
   std::optional<Evaluation> evaluation_;
   guard::NonfinitePolicy nonfinite_;
-  int64_t total_steps_;
+  int64_t searching_ = 0;  // overflows in a row while a dynamic loss scale looks for its level
   std::deque<PublishedStep> pending_;
   std::chrono::steady_clock::time_point looked_for_requests_{};
   bool stop_ = false;

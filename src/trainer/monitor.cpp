@@ -32,6 +32,7 @@ void Monitor::step(const PublishedStep& published, const Agreed& agreed, int64_t
   std::erase_if(records, [&](const telemetry::StepRecord& r) { return r.step < logged_step_ || r.step >= published.step; });
   const int64_t steps = published.step - logged_step_;
   logged_step_ = published.step;
+  logged_steps_ += steps;
   const std::optional<report::Window> window = reducer_.reduce(report::row_of(records));
   if (!leads()) return;
 
@@ -96,15 +97,14 @@ void Monitor::warn_unused(const std::vector<std::string>& names) {
   warned_unused_ = true;
   std::string list;
   for (size_t i = 0; i < names.size() && i < 8; ++i) list += (i == 0 ? "" : ", ") + names[i];
-  log::warning("{} parameter{} got no gradient and stay{} as built: {}{}", names.size(), names.size() == 1 ? "" : "s",
-               names.size() == 1 ? "s" : "", list, names.size() > 8 ? ", ..." : "");
+  log::warning("{} parameter{} got no gradient: {}{}", names.size(), names.size() == 1 ? "" : "s", list, names.size() > 8 ? ", ..." : "");
 }
 
 void Monitor::finish(int64_t step) {
   if (!leads()) return;
   line_.clear();
-  const std::string verdict = folder_->write_report();
-  log::info("step {}: {}", step, verdict);
+  // A finished run that is started again measures nothing: its report stays.
+  if (logged_steps_ > 0) log::info("step {}: {}", step, folder_->write_report());
   log::info("report: {}", folder_->paths().report().string());
 }
 

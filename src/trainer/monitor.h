@@ -51,6 +51,7 @@ class Monitor {
   report::ProgressLine line_;
   int64_t total_steps_ = 0;
   int64_t logged_step_ = 0;
+  int64_t logged_steps_ = 0;
   bool warned_unused_ = false;
   double seconds_per_step_ = 0;  // smoothed, for the time that is left
 };

@@ -61,8 +61,8 @@ struct EvalSection {
     b.key("every_steps", every_steps).doc("steps between two evaluations; null: none during the run").unit("steps").at_least(1);
     b.key("at_end", at_end).doc("evaluate after the last step");
     b.key("batch_size", batch_size).doc("samples of one rank at a time; null: as in training").unit("samples").at_least(1);
-    b.key("metric", metric).doc("what early stopping and the best checkpoint go by: loss, or a metric of the model");
-    b.key("mode", mode).doc("whether less or more of it is better").one_of({"min", "max"});
+    b.key("metric", metric).doc("what early stopping and schedule plateau go by: loss, or a metric of the model").identity();
+    b.key("mode", mode).doc("whether less or more of it is better").one_of({"min", "max"}).identity();
     b.key("patience", patience).doc("evaluations without improvement before the run ends; null: never").at_least(0);
   }
 };

@@ -40,7 +40,7 @@ class Contribution {
     vector[control::weight].copy_(weight_);
     if (votes.stop) vector[control::stop_votes].fill_(1.0);
     if (votes.save) vector[control::save_votes].fill_(1.0);
-    // The flag replaces the value, so that one rank's infinity does not hide whose it was.
+    // The sum says that something was not finite, the flag says whose it was.
     const at::Tensor finite = loss_sum_.isfinite();
     vector[control::loss_sum].copy_(loss_sum_);
     vector[control::first_flag + rank].copy_(finite.logical_not());
@@ -117,7 +117,9 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
   if (max_grad_norm_ > 0) gradient_scale = gradient_scale * optim::clip_coefficient(norm, max_grad_norm_);
   const at::Tensor loss_flags =
       control_vector.narrow(0, control::first_flag, parts_.all.size()).sum().gt(0).to(at::kFloat);
-  const at::Tensor nonfinite = at::maximum(health.nonfinite, loss_flags);
+  // A scale that is not finite would turn finite gradients into what the first two do not see.
+  const at::Tensor scale_flag = gradient_scale.isfinite().logical_not().to(at::kFloat);
+  const at::Tensor nonfinite = at::maximum(at::maximum(health.nonfinite, loss_flags), scale_flag);
   parts_.optimizer.step({.lr = lr, .gradient_scale = gradient_scale, .nonfinite = nonfinite});
   parts_.scaler.update(nonfinite);
 

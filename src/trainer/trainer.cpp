@@ -37,6 +37,7 @@ std::unique_ptr<guard::RunLock> take_folder(const report::RunPaths& paths, comm:
   on_rank_0(*world.all(), [&] {
     report::make_run_folder(paths);
     lock = std::make_unique<guard::RunLock>(paths.root);
+    std::filesystem::remove(paths.exit());  // of the attempt before: it must not speak for this one
     return std::string();
   });
   status.folder_is_ours = true;
@@ -50,6 +51,13 @@ void require_same_identity(const std::string& stored, const config::Resolved& re
   std::string message = "the checkpoint was made with another configuration:";
   for (const config::Difference& d : differences) message += fmt::format("\n  {}: {} there, {} now", d.path, d.old_value, d.new_value);
   throw Error(ErrorKind::configuration, message, "choose another run.dir, or set run.resume=never to begin anew in this one");
+}
+
+/// The position of a run means nothing on other samples.
+void require_same_data(const std::string& stored, const std::string& fingerprint) {
+  if (stored == fingerprint) return;
+  throw Error(ErrorKind::configuration, "the training data is not what the checkpoint was made with (its fingerprint differs)",
+              "bring the data back as it was, or choose another run.dir");
 }
 
 void log_free_changes(Monitor& monitor, const std::string& stored, const config::Resolved& resolved, int64_t step) {
@@ -84,14 +92,24 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, Ru
   // The state: what a checkpoint restores, in the order of saving.
   Checkpoints checkpoints(all, paths.checkpoints(), config.checkpoint.keep_last);
   checkpoints.find(config.run.resume);
-  if (checkpoints.resumed()) require_same_identity(checkpoints.stored_identity(), loaded.resolved);
+  if (checkpoints.resumed()) {
+    require_same_identity(checkpoints.stored_identity(), loaded.resolved);
+    require_same_data(checkpoints.stored_data(), data.train->fingerprint());
+  }
   BatchLayout layout = lay_out_batch(config.train.batch_size, world.size(), config.train.accumulate, config.train.global_batch);
   if (checkpoints.resumed() && !config.train.global_batch)
     layout = lay_out_batch(config.train.batch_size, world.size(), std::nullopt, checkpoints.reader().integer("run/global_batch"));
   if (!layout.even())
     log::info("a global batch of {} does not divide over {} ranks of {}: the last of {} micro-steps is short", layout.global_batch,
               layout.ranks, layout.batch_size, layout.micro_steps);
-  Parts parts = build_parts(config, all, *data.train, device);
+  const data::Sampler sampler({.samples = data.train->size(),
+                               .global_batch = layout.global_batch,
+                               .seed = static_cast<uint64_t>(config.run.seed),
+                               .shuffle = config.data.shuffle,
+                               .last_batch = config.data.last_batch_policy()});
+  const int64_t steps = total_steps(config.train.steps, config.train.epochs, sampler.steps_per_epoch());
+  Parts parts = build_parts(config, all, *data.train, device, checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured);
+  if (data.eval) parts.model->check_data(data.eval->properties());
   RunState state(parts.parameters, parts.buffers);
   guard::EarlyStopping early_stopping(
       config.eval.mode == "max" ? guard::EarlyStopping::Mode::max : guard::EarlyStopping::Mode::min, config.eval.patience);
@@ -116,9 +134,9 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, Ru
                   std::move(folder));
   monitor.event(checkpoints.resumed() ? "resumed" : "started", state.step, {{"ranks", static_cast<int64_t>(world.size())}});
   if (checkpoints.resumed()) log_free_changes(monitor, checkpoints.stored_configuration(), loaded.resolved, state.step);
-  checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), attempt);
+  checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
-  Loop loop({config, world, parts, data, layout, state, early_stopping, recorder, monitor, checkpoints, status, lock.get(),
+  Loop loop({config, world, parts, data, layout, sampler, steps, state, early_stopping, recorder, monitor, checkpoints, status, lock.get(),
              paths.control()});
   const int code = loop.run();
   monitor.event(code == 0 ? "finished" : "preempted", state.step);
@@ -130,7 +148,8 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, Ru
     record.host = world.ranks()[0].host;
     record.step = state.step;
     record.message = code == 0 ? "all steps are done" : "stopped on request, the state is saved";
-    record.hint = code == 0 ? "" : "start the same command again to go on";
+    if (code != 0)
+      record.hint = config.run.resume == "auto" ? "start the same command again to go on" : "go on with run.resume=auto";
     record.resumable = code != 0;
     report::write_exit_record(paths.root, record);
     return std::string();

@@ -2,10 +2,9 @@
 //   bench_hdf5_loader FILE [--workers N] [--batch N] [--length N]
 #include <trireme/data/loader.h>
 #include <trireme/data/open.h>
+#include <trireme/device/tune.h>
 
 #include "bench/blocks.h"
-
-#include <ATen/Parallel.h>
 
 using namespace trireme;
 
@@ -13,7 +12,7 @@ int main(int argc, char** argv) {
   const bench::Arguments arguments(argc, argv);
   const int64_t batch = arguments.number("batch", 16);
   const int64_t workers = arguments.number("workers", 0);
-  at::set_num_threads(1);
+  static_cast<void>(device::tune_process(1));
   const auto dataset = data::open_dataset(arguments.words(), arguments.number("length", 1024));
   const data::Sampler sampler({.samples = dataset->size(),
                                .global_batch = batch,

@@ -173,7 +173,7 @@ class BadInput(unittest.TestCase):
         config = self.config()
         (self.folder / "file").write_text("in the way")
         done = runs.trireme("train", config, f"run.dir={self.folder / 'file' / 'run'}", ranks=2)
-        self.refuse(done, 30, "file/run")
+        self.refuse(done, 30, "file: cannot be made")
 
     def test_a_full_disk(self):
         mount = self.folder / "small"

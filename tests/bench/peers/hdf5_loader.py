@@ -1,4 +1,4 @@
-"""Batches of token windows at random offsets of a contiguous uint16 HDF5 dataset, as int64 tensors.
+"""Batches of token windows in shuffled order from a contiguous uint16 HDF5 dataset, as int64 tensors.
 
     python tests/bench/peers/hdf5_loader.py [--file tokens.h5]
 
@@ -90,7 +90,8 @@ def run(path, options):
     count = options.batch * (options.warmup + options.blocks * options.steps)
     with h5py.File(path, "r") as file:
         tokens = file["tokens"].shape[0]
-    offsets = numpy.random.default_rng(42).integers(0, tokens - span + 1, count).tolist()
+    windows = numpy.random.default_rng(42).permutation((tokens - 1) // options.length)
+    offsets = (numpy.resize(windows, count) * options.length).tolist()
     verify(path, offsets, span)
     numpy.fromfile(path, numpy.uint8).max()  # fills the page cache
     rates = {}

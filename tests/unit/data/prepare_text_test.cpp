@@ -1,3 +1,4 @@
+#include <trireme/core/random.h>
 #include <trireme/data/open.h>
 #include <trireme/data/prepare.h>
 
@@ -6,6 +7,7 @@
 #include "unit/data/files.h"
 
 #include <csignal>
+#include <cstdlib>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -58,7 +60,7 @@ TEST(PrepareText, BytesAreTokens) {
 TEST(PrepareText, TheSameInputGivesTheSameBytes) {
   const Folder folder;
   std::string text;
-  for (int i = 0; i < 300'000; ++i) text += static_cast<char>('a' + i * i % 26);
+  for (int i = 0; i < 300'000; ++i) text += static_cast<char>('a' + i % 1000 * i % 26);
   spill(folder.file("a.txt"), text);
   for (const int64_t compress : {0, 6}) {
     const auto make = [&](const std::string& name) {
@@ -222,22 +224,46 @@ TEST(Output, WhereItCannotBeWritten) {
             ErrorKind::usage);
 }
 
-// A limit of file size stands for a full disk: the write fails in the middle.
-TEST(Output, AFailedWriteLeavesNothing) {
-  const Folder folder;
-  spill(folder.file("a.txt"), std::string(3'000'000, 'x'));
+/// What preparing gives while no file may grow beyond `bytes`, which stands for a full disk.
+Error error_on_disk_of(rlim_t bytes, const TextOptions& text, const PrepareOptions& options) {
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{1 << 20, before.rlim_max};
+  const rlimit small{bytes, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  const Error error = error_of([&] {
-    (void)prepare_text({.inputs = {folder.file("a.txt")}}, {.output = folder.file("a.h5")});
-  });
+  Error error = error_of([&] { (void)prepare_text(text, options); });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
-  EXPECT_EQ(error.kind(), ErrorKind::storage);
-  EXPECT_THAT(folder.names(), ElementsAre("a.txt"));
+  return error;
+}
+
+TEST(Output, AFailedWriteLeavesNothing) {
+  const Folder folder;
+  std::string letters(3'000'000, 'x');
+  for (size_t i = 0; i < letters.size(); ++i)
+    letters[i] = static_cast<char>('a' + core::RandomKey(1).below(26, i));
+  spill(folder.file("a.txt"), letters);
+  const TextOptions text{.inputs = {folder.file("a.txt")}};
+  for (const int64_t compress : {0, 1})
+    for (const rlim_t bytes : {0, 100, 5'000, 1 << 20, 1'500'000}) {
+      const Error error =
+          error_on_disk_of(bytes, text, {.output = folder.file("a.h5"), .compress = compress});
+      EXPECT_EQ(error.kind(), ErrorKind::storage) << bytes;
+      EXPECT_THAT(error.message(), AllOf(HasSubstr("a.h5"), HasSubstr("File too large")));
+      EXPECT_THAT(folder.names(), ElementsAre("a.txt"));
+    }
+}
+
+// The HDF5 library closes what it believes to be open when the process exits.
+TEST(OutputDeathTest, TheProcessExitsOrderlyAfterAFailedWrite) {
+  const Folder folder;
+  spill(folder.file("a.txt"), std::string(3'000'000, 'x'));
+  const auto work = [&] {
+    const Error error = error_on_disk_of(1 << 20, {.inputs = {folder.file("a.txt")}},
+                                         {.output = folder.file("a.h5")});
+    std::exit(static_cast<int>(error.kind()));
+  };
+  EXPECT_EXIT(work(), ::testing::ExitedWithCode(30), "");
 }
 
 }  // namespace
