@@ -28,8 +28,8 @@ int main(int argc, char** argv) {
 
   const trainer::DataParts data = trainer::open_data(config);
   const precision::Precision precision = precision::resolve(config.precision, at::kCPU);
-  const std::unique_ptr<model::Model> model =
-      trainer::build_model(config, precision, *data.train, at::kCPU);
+  const std::unique_ptr<model::Model> model = trainer::build_model(
+      config, precision, *data.train, at::kCPU, trainer::Weights::as_configured);
   const core::ParameterSet parameters = model->parameters();
   const at::Tensor flat = at::zeros({core::elements(parameters)});
   int64_t offset = 0;

@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
 
   const trainer::DataParts data = trainer::open_data(config);
   const comm::CommunicatorPtr alone = comm::make_local_communicator();
-  trainer::Parts parts = trainer::build_parts(config, alone, *data.train, at::kCPU);
+  trainer::Parts parts =
+      trainer::build_parts(config, alone, *data.train, at::kCPU, trainer::Weights::as_configured);
   telemetry::Recorder recorder;
   const int64_t size = config.train.batch_size;
   trainer::TrainStep step({*parts.model, *parts.reducer, *parts.optimizer, *parts.scaler,
