@@ -29,8 +29,7 @@ int main(int argc, char** argv) {
     return action();
   } catch (...) {
     const Error error = app::error_in_flight();
-    // Under a launcher every rank meets the same bad input; one of them says so.
-    if (app::launched_rank() == 0) app::print_error(error);
+    app::print_before_world(error);
     return static_cast<int>(error.kind());
   }
 }

@@ -1,9 +1,11 @@
 #include "app/outcome.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
 #include <new>
+#include <thread>
 
 #include <c10/util/Exception.h>
 
@@ -23,7 +25,7 @@ comm::Failure failure_of(const comm::World& world, const Error& error, int64_t s
 }
 
 /// Everyone ends here after a failure. Nothing may throw.
-[[noreturn]] void leave(comm::World& world, const ExitFile& exit_file, const Error& error) noexcept {
+[[noreturn]] void leave(comm::World& world, ExitFile exit_file, const Error& error) noexcept {
   constexpr double verdict_seconds = 1.5, leave_seconds = 2.0;
   comm::Failure verdict = failure_of(world, error, exit_file.step);
   try {
@@ -45,6 +47,7 @@ comm::Failure failure_of(const comm::World& world, const Error& error, int64_t s
       }
     }
     world.side_channel().leave_together(wrote, leave_seconds);
+    exit_file.lock.reset();
     log::flush();
   } catch (...) {
     std::fputs("trireme: a second failure while leaving\n", stderr);
@@ -66,6 +69,13 @@ int launched_rank() noexcept {
 void print_error(const Error& error) {
   log::error("{} ({}, exit code {})", error.message(), core::name_of(error.kind()), static_cast<int>(error.kind()));
   if (!error.hint().empty()) log::error("hint: {}", error.hint());
+}
+
+void print_before_world(const Error& error) {
+  const int rank = launched_rank();
+  if (rank == 0) return print_error(error);
+  std::this_thread::sleep_for(std::chrono::seconds(5));
+  log::error("rank {}: {} (exit code {})", rank, error.message(), static_cast<int>(error.kind()));
 }
 
 Error error_in_flight() {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include <trireme/comm/world.h>
+#include <trireme/guard/run_lock.h>
 
 namespace trireme::app {
 
@@ -12,6 +13,7 @@ namespace trireme::app {
 struct ExitFile {
   std::filesystem::path run_dir;  ///< empty: nowhere; another job's exit.json is never touched
   int64_t step = -1;
+  std::unique_ptr<guard::RunLock> lock;  ///< let go when the record is written
 };
 
 /// Runs `body` as this rank's part of the world and returns the exit code that all ranks agreed on. On success the world is
@@ -24,6 +26,10 @@ int run_in_world(comm::World& world, const std::function<int()>& body, const std
 
 /// Prints an error as a user reads it: message, then the hint.
 void print_error(const Error& error);
+
+/// The same before the ranks know each other. Most often all meet the same bad input and rank 0 speaks; what another rank
+/// met alone comes as one line with its number some seconds later, unless the launcher has ended the job by then.
+void print_before_world(const Error& error);
 
 /// The Error for whatever is being handled; out-of-memory and LibTorch's errors get their own kinds and hints.
 [[nodiscard]] Error error_in_flight();

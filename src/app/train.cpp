@@ -58,14 +58,15 @@ config::Loaded<trainer::RunConfig> load(const Arguments& arguments) {
 
 int train(const Arguments& arguments) {
   const auto loaded = load(arguments);
+  const guard::StopSignals signals;
   const std::unique_ptr<comm::World> world = comm::join_world();
   log::configure({.rank = world->rank()});
   core::fault::set_rank(world->rank());
   trainer::RunStatus status;
   return run_in_world(
-      *world, [&] { return trainer::run_training(loaded, *world, status); },
+      *world, [&] { return trainer::run_training(loaded, *world, signals, status); },
       [&]() -> ExitFile {
-        return {.run_dir = status.folder_is_ours ? loaded.value.run.dir : "", .step = status.step};
+        return {.run_dir = status.folder_is_ours ? loaded.value.run.dir : "", .step = status.step, .lock = std::move(status.lock)};
       });
 }
 

@@ -62,8 +62,10 @@ Store::Newest Store::newest_valid(Check check) const {
       newest.step = *step;
       return newest;
     } catch (const Error& error) {
-      // What cannot be read for the moment is not invalid: going on from an older one would get it deleted.
-      if (error.kind() != ErrorKind::no_checkpoint && error.kind() != ErrorKind::data_damaged) throw;
+      // What cannot be read for the moment is not invalid: going on from an older one would get it
+      // deleted.
+      if (error.kind() != ErrorKind::no_checkpoint && error.kind() != ErrorKind::data_damaged)
+        throw;
       newest.skipped.push_back(error.message());
     }
   }
@@ -83,6 +85,22 @@ std::vector<std::string> Store::prune(int64_t newest, int64_t keep_last,
     if (error) problems.push_back(fmt::format("{}: {}", path_of(step).native(), error.message()));
   }
   return problems;
+}
+
+fs::path Store::set_aside(std::optional<int64_t> step) const {
+  std::vector<int64_t> later = steps();
+  std::erase_if(later, [&](int64_t one) { return step && one <= *step; });
+  if (later.empty()) return {};
+  fs::path aside;
+  std::error_code error;
+  for (int number = 1; aside.empty(); ++number) {
+    const fs::path candidate = fmt::format("{}.set-aside-{}", folder_.native(), number);
+    if (!fs::exists(candidate, error)) aside = candidate;
+  }
+  storage::make_directories(aside);
+  for (const int64_t one : later)
+    (void)storage::rename_folder(path_of(one), aside / folder_name(one));
+  return aside;
 }
 
 std::vector<std::string> Store::remove_stale() const {

@@ -39,18 +39,17 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
+// Steps on small batches are short: with only a few batches ahead, a worker that is descheduled for
+// a moment is felt.
+constexpr int64_t small_batch_bytes = 1 << 20;
+constexpr int64_t depth_of_small_batches = 8;
+
 struct Outcome {
   bool ready = false;
   GlobalBatch global;
   LoadedBatch batch;
   std::exception_ptr error;
 };
-
-int64_t bytes_of_fields(const core::Batch& batch) {
-  int64_t bytes = 0;
-  for (const auto& field : batch.fields) bytes += static_cast<int64_t>(field.values.nbytes());
-  return bytes;
-}
 
 void act_out_fault(LoadedBatch& batch) {
   switch (core::fault::at("load")) {
@@ -84,9 +83,9 @@ class Loader::Pipeline {
     check(settings_.rank >= 0 && settings_.rank < settings_.ranks, "a rank of the world");
     check(dataset_ != nullptr && sampler_.settings().samples == dataset_->size(),
           "the sampler's and the data set's sizes");
-    const int64_t depth =
+    depth_ =
         settings_.prefetch > 0 ? settings_.prefetch : std::max<int64_t>(2, 2 * settings_.workers);
-    slots_.resize(static_cast<size_t>(depth));
+    slots_.resize(static_cast<size_t>(std::max(depth_, depth_of_small_batches)));
   }
 
   ~Pipeline() { stop_workers(); }
@@ -106,8 +105,8 @@ class Loader::Pipeline {
     counters_.batches += 1;
     for (const auto& micro : outcome.batch.micro_batches) {
       counters_.samples += micro.size();
-      counters_.bytes += bytes_of_fields(micro);
     }
+    counters_.bytes += outcome.batch.bytes();
     return std::move(outcome.batch);
   }
 
@@ -183,7 +182,8 @@ class Loader::Pipeline {
     arrived_.wait(lock, [&] { return mine.ready; });
     Outcome outcome = std::exchange(mine, Outcome());
     ++consumed_;
-    room_.notify_one();
+    // Small batches several at a time: waking a thread costs as much as loading one.
+    if (!small_batches_ || issued_ - consumed_ <= depth_ / 2) room_.notify_all();
     return outcome;
   }
 
@@ -192,7 +192,7 @@ class Loader::Pipeline {
     std::unique_lock lock(mutex_);
     for (;;) {
       room_.wait(lock, [&] {
-        const bool room = issued_ - consumed_ < static_cast<int64_t>(slots_.size());
+        const bool room = issued_ - consumed_ < depth_;
         return stopping_ || (room && !at_end(planned_));
       });
       if (stopping_) return;
@@ -207,6 +207,10 @@ class Loader::Pipeline {
       lock.lock();
       counters_.load_ns += spent;
       if (generation != generation_) continue;
+      if (settings_.prefetch == 0 && outcome.batch.bytes() <= small_batch_bytes) {
+        small_batches_ = true;
+        depth_ = std::max(depth_, depth_of_small_batches);
+      }
       slot(ticket) = std::move(outcome);
       arrived_.notify_one();
     }
@@ -238,15 +242,24 @@ class Loader::Pipeline {
   std::condition_variable room_;     // a worker may plan another batch
   std::condition_variable arrived_;  // a batch is ready
   std::vector<Outcome> slots_;       // by ticket, modulo their number
-  int64_t issued_ = 0;               // tickets given to workers
-  int64_t consumed_ = 0;             // tickets that next() took
-  int64_t planned_;                  // position of the next ticket
+  int64_t depth_ = 0;                // batches ahead, at most one a slot
+  bool small_batches_ = false;
+  int64_t issued_ = 0;    // tickets given to workers
+  int64_t consumed_ = 0;  // tickets that next() took
+  int64_t planned_;       // position of the next ticket
   int64_t generation_ = 0;
   bool stopping_ = false;
   LoaderCounters counters_;
   int64_t consumed_position_;  // written by the calling thread only
   std::vector<std::thread> threads_;
 };
+
+int64_t LoadedBatch::bytes() const {
+  int64_t bytes = 0;
+  for (const core::Batch& batch : micro_batches)
+    for (const auto& field : batch.fields) bytes += static_cast<int64_t>(field.values.nbytes());
+  return bytes;
+}
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, const Sampler& sampler,
                TransformChain transforms, LoaderSettings settings, int64_t position)

@@ -41,11 +41,19 @@ StopSignals::StopSignals() {
   action.sa_handler = note_signal;
   action.sa_flags = SA_RESTART;  // reads and writes under way go on
   sigemptyset(&action.sa_mask);
-  for (size_t i = 0; i < caught_.size(); ++i) sigaction(caught_[i], &action, &before_[i]);
+  for (size_t i = 0; i < caught_.size(); ++i) {
+    sigaction(caught_[i], nullptr, &before_[i]);
+    const bool nohup = caught_[i] == SIGHUP && before_[i].sa_handler == SIG_IGN;
+    if (!nohup) sigaction(caught_[i], &action, nullptr);
+  }
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &ignore, &pipe_before_);
 }
 
 StopSignals::~StopSignals() {
   for (size_t i = 0; i < caught_.size(); ++i) sigaction(caught_[i], &before_[i], nullptr);
+  sigaction(SIGPIPE, &pipe_before_, nullptr);
   installed = false;
 }
 

@@ -1,6 +1,7 @@
 #include <trireme/core/error.h>
 #include <trireme/parallel/gradient_reducer.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include <ATen/ATen.h>
@@ -128,8 +129,12 @@ ReduceReport GradientReducer::finish() {
   report.buckets_in_backward = static_cast<int64_t>(flights_.size());
   while (flights_.size() < plan_.buckets.size()) launch(flights_.size());
 
-  const at::Tensor agreed = touched_.to(flat_[0].device(), at::kFloat, false, /*copy=*/true);
-  const comm::WorkPtr agreement = communicator_->all_reduce(agreed, comm::ReduceOp::max);
+  at::Tensor agreed = touched_;
+  comm::WorkPtr agreement;
+  if (communicator_->size() > 1) {
+    agreed = touched_.to(flat_[0].device(), at::kFloat, false, /*copy=*/true);
+    agreement = communicator_->all_reduce(agreed, comm::ReduceOp::max);
+  }
 
   const auto wait = [&](comm::Work& work) {
     const auto start = std::chrono::steady_clock::now();
@@ -146,8 +151,10 @@ ReduceReport GradientReducer::finish() {
     if (flight.staged.defined()) values.copy_(flight.staged);
     report.bytes += bytes_of(flight.staged.defined() ? flight.staged : values);
   }
-  wait(*agreement);
-  report.bytes += bytes_of(agreed);
+  if (agreement) {
+    wait(*agreement);
+    report.bytes += bytes_of(agreed);
+  }
   const at::Tensor touched = agreed.cpu();
 
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -155,7 +162,7 @@ ReduceReport GradientReducer::finish() {
     if (touched_.const_data_ptr<float>()[i] == 0.0F)
       report.unused_here.push_back(parameters_[i].name);
   }
-  touched_.zero_();
+  std::fill_n(touched_.mutable_data_ptr<float>(), touched_.numel(), 0.0F);
   flights_.clear();
   phase_ = Phase::idle;
   return report;

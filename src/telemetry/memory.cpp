@@ -94,9 +94,15 @@ int64_t resident_bytes() {
   return resident_pages() * page;
 }
 
-MemoryMark mark_memory() {
+MemoryMark mark_tensors() {
   const int64_t now = allocated_bytes();
-  return {.allocated = now, .reserved = now, .peak = peak_bytes(), .rss = resident_bytes()};
+  return {.allocated = now, .reserved = now, .peak = peak_bytes(), .rss = 0};
+}
+
+MemoryMark mark_memory() {
+  MemoryMark mark = mark_tensors();
+  mark.rss = resident_bytes();
+  return mark;
 }
 
 MemoryScope::MemoryScope() : start_(allocated_bytes()), outer_peak_(peak_bytes()) {

@@ -1,6 +1,7 @@
 #include "trainer/agreement.h"
 
 #include <map>
+#include <new>
 #include <optional>
 #include <sstream>
 
@@ -77,6 +78,8 @@ std::string on_rank_0(comm::Communicator& all, const std::function<std::string()
       outcome = succeeded + action();
     } catch (const Error& e) {
       outcome = failed + std::to_string(static_cast<int>(e.kind())) + separator + e.message() + separator + e.hint();
+    } catch (const std::bad_alloc&) {
+      outcome = failed + std::to_string(static_cast<int>(ErrorKind::out_of_memory)) + separator + "rank 0 ran out of memory" + separator;
     } catch (const std::exception& e) {
       outcome = failed + std::to_string(static_cast<int>(ErrorKind::unexpected)) + separator + e.what() + separator;
     }

@@ -12,17 +12,24 @@
 namespace trireme::trainer {
 
 void Checkpoints::find(const std::string& resume) {
-  if (resume == "never") return;
   const std::string path = on_rank_0(*all_, [&] {
     std::vector<std::string> skipped;
     std::string found;
-    if (resume != "auto") {
+    if (resume == "never") {
+      set_aside({});
+    } else if (resume != "auto") {
       found = checkpoint::locate(resume, &skipped).string();
+      std::error_code unrelated;
+      const bool of_this_run = std::filesystem::equivalent(std::filesystem::path(found).parent_path(), store_.folder(), unrelated);
+      set_aside(of_this_run ? std::optional(checkpoint::read_manifest(found).step) : std::nullopt);
     } else {
       for (const std::string& name : store_.remove_stale()) log::info("removed an unfinished checkpoint of an earlier attempt: {}", name);
       const checkpoint::Store::Newest newest = store_.newest_valid(checkpoint::Store::Check::everything);
       skipped = newest.skipped;
-      if (newest.step) found = store_.path_of(*newest.step).string();
+      if (newest.step) {
+        found = store_.path_of(*newest.step).string();
+        set_aside(newest.step);  // newer ones are damaged
+      }
     }
     for (const std::string& one : skipped) log::warning("checkpoint skipped: {}", one);
     if (found.empty() && !skipped.empty())
@@ -34,6 +41,11 @@ void Checkpoints::find(const std::string& resume) {
   reader_.emplace(path);
   resumed_ = true;
   extras_ = reader_->manifest().extras;
+}
+
+void Checkpoints::set_aside(std::optional<int64_t> later_than) {
+  const std::filesystem::path aside = store_.set_aside(later_than);
+  if (!aside.empty()) log::info("checkpoints of an earlier course of this run were moved to {}", aside.native());
 }
 
 std::string Checkpoints::extra(const std::string& name) const { return extras_.value(name, "{}"); }

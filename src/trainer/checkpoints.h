@@ -48,6 +48,8 @@ class Checkpoints {
   std::optional<checkpoint::Reader> reader_;
   std::vector<core::Stateful*> components_;
   [[nodiscard]] std::string extra(const std::string& name) const;
+  /// Rank 0: what an earlier course of the run left after the step that this one starts from is not this one's to delete.
+  void set_aside(std::optional<int64_t> later_than);
 
   bool resumed_ = false;
   nlohmann::json extras_;  // of the checkpoint to go on from

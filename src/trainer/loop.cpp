@@ -160,7 +160,7 @@ std::string Loop::describe_nonfinite(const PublishedStep& step, const Agreed& ag
 }
 
 TrainStep::Votes Loop::votes() {
-  TrainStep::Votes mine{.stop = signals_.received() != 0, .save = false};
+  TrainStep::Votes mine{.stop = context_.signals.received() != 0, .save = false};
   if (all_.rank() != 0) return mine;
   const auto now = std::chrono::steady_clock::now();
   if (now - looked_for_requests_ < requests_every) return mine;

@@ -43,6 +43,7 @@ class Loop {
     Monitor& monitor;
     Checkpoints& checkpoints;
     RunStatus& status;
+    const guard::StopSignals& signals;
     const guard::RunLock* lock;     ///< rank 0's, null elsewhere
     std::filesystem::path control;  ///< where rank 0 looks for requests
   };
@@ -68,7 +69,6 @@ class Loop {
   Context context_;
   comm::Communicator& all_;
   RunState& state_;
-  guard::StopSignals signals_;
   data::Loader loader_;
   TrainStep step_;
   std::optional<Evaluation> evaluation_;

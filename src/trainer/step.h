@@ -15,6 +15,8 @@
 #include <trireme/precision/scope.h>
 #include <trireme/telemetry/recorder.h>
 
+#include "trainer/contribution.h"
+
 namespace trireme::trainer {
 
 /// What a step leaves for the host. The tensors stay on the device; they are read two steps later.
@@ -47,10 +49,7 @@ class TrainStep {
   TrainStep(const Parts& parts, double nominal_weight, double max_grad_norm)
       : parts_(parts), nominal_weight_(nominal_weight), max_grad_norm_(max_grad_norm) {}
 
-  struct Votes {
-    bool stop = false;
-    bool save = false;
-  };
+  using Votes = Contribution::Votes;
   [[nodiscard]] PublishedStep run(const std::vector<core::Batch>& micro_batches, double lr, Votes votes);
 
   /// Names of the metrics in the control vector; known after the first step.
@@ -62,6 +61,7 @@ class TrainStep {
   Parts parts_;
   double nominal_weight_;
   double max_grad_norm_;
+  at::Tensor loss_scale_, backward_scale_;  // of the step under way
   std::vector<std::string> metric_names_;
   std::vector<std::string> unused_;
 };

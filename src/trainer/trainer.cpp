@@ -32,16 +32,14 @@ int threads_of_rank(comm::World& world) {
 }
 
 /// Rank 0 takes the lock and makes the folder; its Error is every rank's.
-std::unique_ptr<guard::RunLock> take_folder(const report::RunPaths& paths, comm::World& world, RunStatus& status) {
-  std::unique_ptr<guard::RunLock> lock;
+void take_folder(const report::RunPaths& paths, comm::World& world, RunStatus& status) {
   on_rank_0(*world.all(), [&] {
     report::make_run_folder(paths);
-    lock = std::make_unique<guard::RunLock>(paths.root);
+    status.lock = std::make_unique<guard::RunLock>(paths.root);
     std::filesystem::remove(paths.exit());  // of the attempt before: it must not speak for this one
     return std::string();
   });
   status.folder_is_ours = true;
-  return lock;
 }
 
 /// The folder was made for one identity (model, data, seed, optimizer, ...); going on with another would mix two runs.
@@ -67,7 +65,8 @@ void log_free_changes(Monitor& monitor, const std::string& stored, const config:
 
 }  // namespace
 
-int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, RunStatus& status) {
+int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, const guard::StopSignals& signals,
+                 RunStatus& status) {
   const RunConfig& config = loaded.value;
   const comm::CommunicatorPtr all = world.all();
   all->set_deadline(std::chrono::seconds(config.guard.hang_seconds));
@@ -79,7 +78,7 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, Ru
   autograd::install_engine();
 
   const report::RunPaths paths{config.run.dir};
-  const std::unique_ptr<guard::RunLock> lock = take_folder(paths, world, status);
+  take_folder(paths, world, status);
   log::configure({.rank = world.rank(), .console = true, .file = paths.log(world.rank()).string()});
   log::info("rank {} of {} on {}, pid {}, {}, {} thread{}", world.rank(), world.size(),
             world.ranks()[static_cast<size_t>(world.rank())].host, world.ranks()[static_cast<size_t>(world.rank())].pid,
@@ -136,7 +135,7 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, Ru
   if (checkpoints.resumed()) log_free_changes(monitor, checkpoints.stored_configuration(), loaded.resolved, state.step);
   checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
-  Loop loop({config, world, parts, data, layout, sampler, steps, state, early_stopping, recorder, monitor, checkpoints, status, lock.get(),
+  Loop loop({config, world, parts, data, layout, sampler, steps, state, early_stopping, recorder, monitor, checkpoints, status, signals, status.lock.get(),
              paths.control()});
   const int code = loop.run();
   monitor.event(code == 0 ? "finished" : "preempted", state.step);

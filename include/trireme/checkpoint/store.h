@@ -36,6 +36,11 @@ class Store {
   std::vector<std::string> prune(int64_t newest, int64_t keep_last,
                                  std::span<const int64_t> keep_steps = {}) const;
 
+  /// Moves the checkpoints above `step` (nothing: all) into a new folder beside this one, named
+  /// after it with ".set-aside-1" and so on: they are of a future that is not going to happen.
+  /// Returns that folder, empty if there was nothing to move. Error storage.
+  std::filesystem::path set_aside(std::optional<int64_t> step) const;
+
   /// Removes what dead attempts left of unfinished or half-deleted checkpoints. Nobody may be
   /// saving into the folder. Returns the names removed.
   std::vector<std::string> remove_stale() const;

@@ -18,7 +18,8 @@ struct LoaderSettings {
   int64_t ranks = 1;
   int64_t batch_size = 1;  ///< samples of one rank and micro-step
   int64_t workers = 2;     ///< threads; 0: next() loads
-  int64_t prefetch = 0;    ///< global batches loaded ahead; 0: twice the workers, at least 2
+  /// Global batches loaded ahead; 0: twice the workers, at least 2, and 8 of batches below 1 MiB.
+  int64_t prefetch = 0;
   bool persistent_workers = true;  ///< false: the threads end with the pass
   /// The pass ends at this position; nothing: it never ends.
   std::optional<int64_t> end;
@@ -32,6 +33,8 @@ struct LoaderSettings {
 struct LoadedBatch {
   GlobalBatch global;
   std::vector<core::Batch> micro_batches;
+  /// Of all tensors in it.
+  [[nodiscard]] int64_t bytes() const;
 };
 
 struct LoaderCounters {

@@ -13,9 +13,10 @@ struct Requests {
   int signal = 0;  ///< that asked to stop, 0 if none did
 };
 
-/// Catches SIGUSR1, SIGTERM and SIGINT while it lives; each asks the run to stop. A second SIGINT
-/// ends the process as if nobody caught it. The handlers only set flags. One at a time per process;
-/// every rank has one, and the ranks agree later.
+/// Catches SIGUSR1, SIGTERM, SIGINT and SIGHUP while it lives; each asks the run to stop (SIGHUP
+/// not under nohup). A second SIGINT ends the process as if nobody caught it. The handlers only set
+/// flags. SIGPIPE is ignored: a reader of the output that went away is no reason to lose a run. One
+/// at a time per process; every rank has one, and the ranks agree later.
 class StopSignals {
  public:
   StopSignals();
@@ -27,8 +28,9 @@ class StopSignals {
   [[nodiscard]] int received() const;
 
  private:
-  static constexpr std::array<int, 3> caught_{SIGUSR1, SIGTERM, SIGINT};
-  std::array<struct sigaction, 3> before_{};
+  static constexpr std::array<int, 4> caught_{SIGUSR1, SIGTERM, SIGINT, SIGHUP};
+  std::array<struct sigaction, 4> before_{};
+  struct sigaction pipe_before_ {};
 };
 
 /// The files `control/stop` and `control/save` of the run folder. Only rank 0 looks. Looking

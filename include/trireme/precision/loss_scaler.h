@@ -15,6 +15,8 @@ class LossScaler final : public core::Stateful {
  public:
   LossScaler(const Precision& precision, at::Device device);
 
+  /// Whether update() ever changes the scale.
+  [[nodiscard]] bool dynamic() const { return kind_ == LossScale::dynamic; }
   /// 0-dim float32 tensors on the device. The first is changed in place by update(); the second is
   /// made anew.
   [[nodiscard]] const at::Tensor& scale() const { return scale_; }

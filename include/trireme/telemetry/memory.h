@@ -29,6 +29,8 @@ void reset_peak();
 /// Resident bytes from /proc/self/statm; 0 where that is missing.
 [[nodiscard]] int64_t resident_bytes();
 [[nodiscard]] MemoryMark mark_memory();
+/// The same without `rss`, which costs a system call.
+[[nodiscard]] MemoryMark mark_tensors();
 
 /// What happened to the tensors' memory while it lived. Scopes nest on one thread: an inner scope
 /// does not hide its peak from an outer one.

@@ -33,7 +33,7 @@ struct StepRecord {
   int64_t samples = 0;
   int64_t tokens = 0;
   int64_t skipped = 0;
-  MemoryMark memory;  ///< at the end of the step
+  MemoryMark memory;  ///< at the end of the step; `rss` may be 10 ms old
 };
 static_assert(std::is_trivially_copyable_v<StepRecord>);
 
@@ -100,6 +100,8 @@ class Recorder {
   int64_t mark_ns_ = 0;
   std::array<int64_t, phase_count> phase_ns_{};
   Counts counts_at_begin_{};
+  int64_t resident_bytes_ = 0;
+  int64_t resident_read_ns_ = 0;
 
   std::vector<StepRecord> ring_;
   uint64_t steps_kept_ = 0;

@@ -45,6 +45,20 @@ TEST(Retention, KeepsTheLastAndTheChosen) {
   EXPECT_THAT(retention(Steps{1, 2, 9}, 2, 1, Steps{9}), ElementsAre(1));
 }
 
+TEST(Store, SetsAsideWhatLiesInAnAbandonedFuture) {
+  const TemporaryFolder folder;
+  const Store store(folder / "checkpoints");
+  EXPECT_TRUE(store.set_aside({}).empty());
+  for (const int64_t step : {100, 200, 300}) fs::create_directories(store.path_of(step));
+  EXPECT_TRUE(store.set_aside(300).empty());
+  EXPECT_EQ(store.set_aside(100), folder / "checkpoints.set-aside-1");
+  EXPECT_THAT(store.steps(), ElementsAre(100));
+  EXPECT_THAT(Store(folder / "checkpoints.set-aside-1").steps(), ElementsAre(200, 300));
+  EXPECT_EQ(store.set_aside({}), folder / "checkpoints.set-aside-2");
+  EXPECT_THAT(store.steps(), ElementsAre());
+  EXPECT_THAT(Store(folder / "checkpoints.set-aside-2").steps(), ElementsAre(100));
+}
+
 TEST(Store, ListsWhatHasTheNameOfACheckpoint) {
   const TemporaryFolder folder;
   EXPECT_THAT(Store(folder / "none").steps(), ElementsAre());

@@ -1,6 +1,7 @@
 #include <trireme/core/error.h>
 #include <trireme/guard/stop_requests.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -13,7 +14,7 @@ namespace trireme::guard {
 namespace {
 
 TEST(StopSignals, EachAsksToStopAndTheFirstOneIsNamed) {
-  for (const int number : {SIGUSR1, SIGTERM, SIGINT}) {
+  for (const int number : {SIGUSR1, SIGTERM, SIGINT, SIGHUP}) {
     const StopSignals signals;
     EXPECT_EQ(signals.received(), 0);
     raise(number);
@@ -30,6 +31,30 @@ TEST(StopSignals, TheOldHandlersComeBack) {
   struct sigaction after {};
   sigaction(SIGUSR1, nullptr, &after);
   EXPECT_EQ(before.sa_handler, after.sa_handler);
+}
+
+TEST(StopSignals, AHangUpUnderNohupIsNobodysWish) {
+  struct sigaction ignore {
+  }, before{};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGHUP, &ignore, &before);
+  {
+    const StopSignals signals;
+    raise(SIGHUP);
+    EXPECT_EQ(signals.received(), 0);
+  }
+  sigaction(SIGHUP, &before, nullptr);
+}
+
+TEST(StopSignals, ABrokenPipeIsAnErrorOfTheWriteOnly) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  close(ends[0]);
+  const StopSignals signals;
+  EXPECT_EQ(write(ends[1], "x", 1), -1);  // the default would have ended the process
+  EXPECT_EQ(errno, EPIPE);
+  EXPECT_EQ(signals.received(), 0);
+  close(ends[1]);
 }
 
 TEST(StopSignals, OnlyOneAtATime) {

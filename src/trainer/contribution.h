@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <trireme/model/model.h>
+
+namespace trireme::trainer {
+
+/// What the micro-steps of one rank contribute to the control vector.
+class Contribution {
+ public:
+  /// Keeps the sums without reading them.
+  void add(const model::LossSums& sums);
+
+  struct Votes {
+    bool stop = false;
+    bool save = false;
+  };
+  /// This rank's summand of the control vector (control.h), on the device of the loss.
+  [[nodiscard]] at::Tensor control(Votes votes, int rank, int ranks) const;
+
+ private:
+  std::vector<at::Tensor> losses_, weights_;
+  std::vector<std::vector<at::Tensor>> metrics_;  ///< by metric, then by micro-step
+};
+
+}  // namespace trireme::trainer
