@@ -5,8 +5,12 @@
 
 #include "checkpoint/names.h"
 
+#include <cstring>
 #include <iterator>
+#include <utility>
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/core/GradMode.h>
 
 #include <nlohmann/json.hpp>
@@ -15,6 +19,8 @@ namespace trireme::checkpoint {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr int64_t cache_line = 64;
 
 int64_t bytes_of(const at::Tensor& values) {
   return static_cast<int64_t>(values.nbytes());
@@ -43,6 +49,8 @@ std::vector<std::vector<Piece>> place_replicated(const Collected& state,
 ShardWriter::ShardWriter(const Collected& state, std::span<const Piece> pieces) {
   const auto add_part = [this](Part part) {
     std::string entry = entry_name(part.tensor, part.box, part.shape);
+    part.buffer_offset = bytes_;
+    bytes_ += (bytes_of(part.values()) + cache_line - 1) / cache_line * cache_line;
     check(parts_.emplace(std::move(entry), std::move(part)).second,
           "two parts of a checkpoint have one name");
   };
@@ -60,9 +68,34 @@ ShardWriter::ShardWriter(const Collected& state, std::span<const Piece> pieces) 
   }
 }
 
+at::Tensor ShardWriter::Part::values() const {
+  const bool some_rows = source.dim() > 0 && source.size(0) != box.size[0];
+  return some_rows ? source.narrow(0, first_row, box.size[0]) : source;
+}
+
+void ShardWriter::copy(HostBuffer& buffer, const std::function<bool(const std::string&)>& which) {
+  const c10::NoGradGuard no_grad;
+  std::byte* memory = buffer.reserve(bytes_);
+  for (auto& [entry, part] : parts_) {
+    if (!which(part.tensor)) continue;
+    const at::Tensor values = part.values();
+    std::byte* place = memory + part.buffer_offset;
+    const at::Tensor copied =
+        at::from_blob(place, values.sizes(), at::TensorOptions(values.scalar_type()));
+    // Not by LibTorch where it can be avoided: it would use threads that the step needs.
+    if (values.is_cpu() && values.is_contiguous())
+      std::memcpy(place, values.const_data_ptr(), values.nbytes());
+    else
+      copied.copy_(values);
+    part.source = copied;
+    part.first_row = 0;
+  }
+}
+
 ShardWriter::Written ShardWriter::write(const std::filesystem::path& folder,
                                         const std::string& name,
-                                        const std::map<std::string, std::string>& metadata) const {
+                                        const std::map<std::string, std::string>& metadata,
+                                        const std::atomic<bool>& cancelled) const {
   const c10::NoGradGuard no_grad;
   std::vector<storage::TensorSpec> specs;
   for (const auto& [entry, part] : parts_)
@@ -71,10 +104,9 @@ ShardWriter::Written ShardWriter::write(const std::filesystem::path& folder,
   Written written;
   for (const storage::SafetensorsEntry& entry : file.entries()) {
     const Part& part = parts_.at(entry.name);
-    at::Tensor values = part.source;
-    if (values.dim() > 0 && values.size(0) != part.box.size[0])
-      values = values.narrow(0, part.first_row, part.box.size[0]);
-    const storage::Hash128 hash = file.write(values.cpu().contiguous());
+    if (cancelled.load(std::memory_order_relaxed))
+      throw Error(ErrorKind::stopped, "the save was given up because the run ends");
+    const storage::Hash128 hash = file.write(part.values().cpu().contiguous());
     StoredTensor& tensor = written.tensors[part.tensor];
     tensor.dtype = entry.dtype;
     tensor.shape = part.shape.vec();

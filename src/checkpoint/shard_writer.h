@@ -3,10 +3,13 @@
 #include <trireme/checkpoint/manifest.h>
 #include <trireme/checkpoint/writer.h>
 
+#include "checkpoint/host_buffer.h"
 #include "checkpoint/placement.h"
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -33,8 +36,13 @@ class ShardWriter {
     std::map<std::string, StoredTensor> tensors;  ///< boxes with file 0
   };
   ShardWriter(const Collected& state, std::span<const Piece> pieces);
+  /// Copies the parts of the tensors that `which` names into `buffer` and refers to those from now
+  /// on.
+  void copy(HostBuffer& buffer, const std::function<bool(const std::string&)>& which);
+  /// Error `stopped` once `cancelled`.
   [[nodiscard]] Written write(const std::filesystem::path& folder, const std::string& name,
-                              const std::map<std::string, std::string>& metadata) const;
+                              const std::map<std::string, std::string>& metadata,
+                              const std::atomic<bool>& cancelled) const;
 
  private:
   struct Part {
@@ -43,8 +51,12 @@ class ShardWriter {
     core::Box box;
     at::Tensor source;  // the box is its rows from first_row
     int64_t first_row = 0;
+    int64_t buffer_offset = 0;  // of its place in the snapshot
+    /// Its values, wherever they are.
+    [[nodiscard]] at::Tensor values() const;
   };
   std::map<std::string, Part> parts_;  // by name in the file
+  int64_t bytes_ = 0;                  // of all parts, each begun on a cache line
 };
 
 /// For the way to rank 0.

@@ -8,6 +8,7 @@
 #include "checkpoint/names.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <system_error>
 
@@ -72,10 +73,9 @@ Store::Newest Store::newest_valid(Check check) const {
   return newest;
 }
 
-std::vector<std::string> Store::prune(int64_t newest, int64_t keep_last,
-                                      std::span<const int64_t> keep_steps) const {
+std::vector<std::string> Store::prune(int64_t newest, const Retention& keep) const {
   std::vector<std::string> problems;
-  for (const int64_t step : retention(steps(), newest, keep_last, keep_steps)) {
+  for (const int64_t step : retention(steps(), newest, keep)) {
     // Under another name first: half-deleted it must not look like a checkpoint.
     const fs::path doomed = folder_ / unfinished_name(step, "deleted");
     std::error_code error;
@@ -113,15 +113,26 @@ std::vector<std::string> Store::remove_stale() const {
   return removed;
 }
 
-std::vector<int64_t> retention(std::span<const int64_t> steps, int64_t newest, int64_t keep_last,
-                               std::span<const int64_t> keep_steps) {
+std::vector<int64_t> retention(std::span<const int64_t> steps, int64_t newest,
+                               const Retention& keep) {
   std::vector<int64_t> candidates(steps.begin(), steps.end());
   std::sort(candidates.begin(), candidates.end());
+  std::vector<Retention::Score> scores;
+  for (const Retention::Score& score : keep.scores)
+    if (std::isfinite(score.value) &&
+        std::binary_search(candidates.begin(), candidates.end(), score.step))
+      scores.push_back(score);
+  // Of equal ones the earlier, as for the best so far.
+  std::stable_sort(scores.begin(), scores.end(),
+                   [](const auto& a, const auto& b) { return a.value < b.value; });
+  scores.resize(std::min(scores.size(), static_cast<size_t>(std::max<int64_t>(keep.best, 0))));
+
   const auto behind = std::upper_bound(candidates.begin(), candidates.end(), newest);
-  const auto kept = std::min<int64_t>(std::max<int64_t>(keep_last, 1), behind - candidates.begin());
+  const auto kept = std::min<int64_t>(std::max<int64_t>(keep.last, 1), behind - candidates.begin());
   candidates.erase(behind - kept, behind);
   std::erase_if(candidates, [&](int64_t step) {
-    return std::find(keep_steps.begin(), keep_steps.end(), step) != keep_steps.end();
+    const bool best = std::ranges::any_of(scores, [&](const auto& s) { return s.step == step; });
+    return best || (keep.every_steps && step <= newest && step % *keep.every_steps == 0);
   });
   return candidates;
 }

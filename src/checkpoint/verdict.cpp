@@ -1,6 +1,7 @@
 #include "checkpoint/verdict.h"
 
 #include <exception>
+#include <new>
 
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
@@ -31,6 +32,9 @@ Outcome attempt(const std::function<std::string()>& work) {
     return {work(), {}};
   } catch (const Error& error) {
     return {{}, error};
+  } catch (const std::bad_alloc&) {
+    return {{},
+            Error(ErrorKind::out_of_memory, "the host's memory does not suffice for a checkpoint")};
   } catch (const std::exception& error) {
     return {{}, Error(ErrorKind::unexpected, error.what())};
   }

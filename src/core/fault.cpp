@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <charconv>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ namespace {
 
 struct Fault {
   std::string site, rank, step, action;
+  int64_t turn = 0;  // 0: always
+  std::shared_ptr<std::atomic<int64_t>> times = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 std::vector<std::string> split(std::string_view text, char separator) {
@@ -37,7 +40,13 @@ const std::vector<Fault>& faults() {
       const std::vector<std::string> f = split(one, ':');
       if (f.size() != 4)
         throw Error(ErrorKind::usage, "TRIREME_FAULT: '" + one + "' is not site:rank:step:action");
-      result.push_back({f[0], f[1], f[2], f[3]});
+      Fault fault{.site = f[0], .rank = f[1], .step = f[2], .action = f[3]};
+      if (const size_t mark = fault.site.find('#'); mark != std::string::npos) {
+        fault.turn = std::atoll(fault.site.c_str() + mark + 1);
+        if (fault.turn < 1) throw Error(ErrorKind::usage, "TRIREME_FAULT: '" + f[0] + "': turns count from 1");
+        fault.site.resize(mark);
+      }
+      result.push_back(std::move(fault));
     }
     return result;
   }();
@@ -57,6 +66,7 @@ void set_step(long step) { current_step = step; }
 Action at(std::string_view site) {
   for (const Fault& f : faults()) {
     if (f.site != site || !matches(f.rank, own_rank) || !matches(f.step, current_step)) continue;
+    if (const int64_t time = ++*f.times; f.turn != 0 && time != f.turn) continue;
     if (f.action == "kill") ::kill(::getpid(), SIGKILL);
     if (f.action == "stop") ::kill(::getpid(), SIGSTOP);
     if (f.action == "segv") ::raise(SIGSEGV);

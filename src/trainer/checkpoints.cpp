@@ -1,15 +1,25 @@
 #include "trainer/checkpoints.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <torch/headeronly/version.h>
 
 #include <trireme/checkpoint/writer.h>
 #include <trireme/core/log.h>
+#include <trireme/storage/durable.h>
 
 #include "trainer/agreement.h"
 
+#include <ATen/ATen.h>
+
 namespace trireme::trainer {
+
+Checkpoints::Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep)
+    : all_(all), store_(folder), keep_(keep),
+      // What the model computes with and the optimizer's state change in the update alone.
+      saver_(all, {.copied_at_once = [](const std::string& name) { return name.starts_with("buffer/"); }}) {}
 
 void Checkpoints::find(const std::string& resume) {
   const std::string path = on_rank_0(*all_, [&] {
@@ -62,19 +72,44 @@ void Checkpoints::label(std::string identity, std::string configuration, std::st
   attempt_ = attempt;
 }
 
-void Checkpoints::save(int64_t step) {
+void Checkpoints::forecast() const {
   checkpoint::Writer writer;
   for (const core::Stateful* component : components_) component->save_state(writer);
-  writer.commit(*all_, {.folder = store_.folder(),
-                        .step = step,
-                        .run_id = fmt::format("a{}", attempt_),
-                        .extras = {{"identity", identity_},
-                                   {"configuration", configuration_},
-                                   {"data", data_},
-                                   {"trireme", TRIREME_VERSION},
-                                   {"libtorch", TORCH_VERSION}}});
+  const checkpoint::Collected& state = writer.collected();
+  int64_t sharded = 0, replicated = 0;
+  for (const auto& shard : state.shards) sharded += static_cast<int64_t>(shard.values.nbytes());
+  for (const auto& [name, values] : state.replicated) replicated += static_cast<int64_t>(values.nbytes());
+  const at::Tensor bytes = at::full({}, sharded, at::kLong);
+  all_->all_reduce(bytes)->wait();
   if (all_->rank() != 0) return;
-  for (const std::string& problem : store_.prune(step, keep_last_)) log::warning("an old checkpoint could not be deleted: {}", problem);
+  const int64_t one = bytes.item<int64_t>() + replicated;
+  const auto there = static_cast<int64_t>(store_.steps().size());
+  // One more than are kept: old ones go only after the new one is complete.
+  const int64_t more = std::max<int64_t>(1, keep_.last + keep_.best + 1 - there);
+  const int64_t free = storage::free_bytes(store_.folder());
+  constexpr double mib = 1 << 20;
+  if (free >= 0 && free / more < one)
+    log::warning("{}: {:.0f} MiB are free, {} more checkpoint{} of {:.0f} MiB will need {:.0f} MiB", store_.folder().native(),
+                 static_cast<double>(free) / mib, more, more == 1 ? "" : "s", static_cast<double>(one) / mib,
+                 static_cast<double>(one) * static_cast<double>(more) / mib);
+}
+
+void Checkpoints::begin(int64_t step, std::vector<checkpoint::Retention::Score> scores) {
+  checkpoint::Writer writer;
+  for (const core::Stateful* component : components_) component->save_state(writer);
+  checkpoint::Target target{.folder = store_.folder(),
+                            .step = step,
+                            .run_id = fmt::format("a{}", attempt_),
+                            .extras = {{"identity", identity_},
+                                       {"configuration", configuration_},
+                                       {"data", data_},
+                                       {"trireme", TRIREME_VERSION},
+                                       {"libtorch", TORCH_VERSION}}};
+  checkpoint::Retention keep = keep_;
+  keep.scores = std::move(scores);
+  saver_.begin(writer.collected(), std::move(target), [store = store_, keep = std::move(keep), step](const checkpoint::Committed&) {
+    for (const std::string& problem : store.prune(step, keep)) log::warning("an old checkpoint could not be deleted: {}", problem);
+  });
 }
 
 }  // namespace trireme::trainer

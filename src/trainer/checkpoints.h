@@ -8,17 +8,18 @@
 #include <nlohmann/json.hpp>
 
 #include <trireme/checkpoint/reader.h>
+#include <trireme/checkpoint/saver.h>
 #include <trireme/checkpoint/store.h>
 #include <trireme/comm/communicator.h>
 #include <trireme/core/state.h>
 
 namespace trireme::trainer {
 
-/// Finds, restores and writes the checkpoints of a run. All ranks call together.
+/// Finds, restores and writes the checkpoints of a run. All ranks call together, where it does not say otherwise.
 class Checkpoints {
  public:
-  Checkpoints(comm::CommunicatorPtr all, const std::filesystem::path& folder, int64_t keep_last)
-      : all_(std::move(all)), store_(folder), keep_last_(keep_last) {}
+  /// `all` is for this alone: its deadline is how long ranks wait for storage.
+  Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep);
 
   /// What to go on from: `resume` is auto (the newest valid checkpoint of the folder, if any), never, or a checkpoint's path.
   /// Rank 0 looks and tells the others.
@@ -38,13 +39,26 @@ class Checkpoints {
   /// What later checkpoints say of the run: identity keys and all keys of its configuration (config::identity_json,
   /// config::full_json), the fingerprint of its training data, and the attempt that writes them.
   void label(std::string identity, std::string configuration, std::string data, int64_t attempt);
-  /// On return the checkpoint is complete on disk and older ones beyond keep_last are gone.
-  void save(int64_t step);
+
+  /// Warns if the file system has no room for the checkpoints that will be kept.
+  void forecast() const;
+
+  /// Begins to save the state as it is now, in the background. Nothing may be under way. `scores`: of the evaluations so far, for
+  /// the choice of the best. Afterwards see checkpoint::Saver.
+  void begin(int64_t step, std::vector<checkpoint::Retention::Score> scores);
+  /// Alone: blocks until parameters and optimizer may change.
+  void wait_copied() { saver_.wait_copied(); }
+  [[nodiscard]] bool under_way() const { return saver_.under_way(); }
+  /// Alone: whether this rank is at work on it.
+  [[nodiscard]] bool working() const { return saver_.working(); }
+  std::optional<checkpoint::Saver::Result> advance() { return saver_.advance(); }
+  std::optional<checkpoint::Saver::Result> finish() { return saver_.finish(); }
 
  private:
   comm::CommunicatorPtr all_;
   checkpoint::Store store_;
-  int64_t keep_last_;
+  checkpoint::Retention keep_;
+  checkpoint::Saver saver_;
   std::optional<checkpoint::Reader> reader_;
   std::vector<core::Stateful*> components_;
   [[nodiscard]] std::string extra(const std::string& name) const;

@@ -46,6 +46,7 @@ at::Tensor Contribution::control(Votes votes, int rank, int ranks) const {
     values[control::weight] = host_sum(weights_);
     values[control::stop_votes] = votes.stop ? 1.0 : 0.0;
     values[control::save_votes] = votes.save ? 1.0 : 0.0;
+    values[control::saving] = votes.saving ? 1.0 : 0.0;
     // The sum says that something was not finite, the flag says whose it was.
     values[control::first_flag + rank] = std::isfinite(values[control::loss_sum]) ? 0.0 : 1.0;
     for (size_t i = 0; i < metrics_.size(); ++i) values[first_metric + static_cast<int64_t>(i)] = host_sum(metrics_[i]);
@@ -56,6 +57,7 @@ at::Tensor Contribution::control(Votes votes, int rank, int ranks) const {
   vector[control::weight].copy_(device_sum(weights_, device));
   if (votes.stop) vector[control::stop_votes].fill_(1.0);
   if (votes.save) vector[control::save_votes].fill_(1.0);
+  if (votes.saving) vector[control::saving].fill_(1.0);
   vector[control::first_flag + rank].copy_(loss.isfinite().logical_not());
   for (size_t i = 0; i < metrics_.size(); ++i)
     vector[first_metric + static_cast<int64_t>(i)].copy_(device_sum(metrics_[i], device));

@@ -18,6 +18,7 @@ class Contribution {
   struct Votes {
     bool stop = false;
     bool save = false;
+    bool saving = false;  ///< this rank is at work on a checkpoint
   };
   /// This rank's summand of the control vector (control.h), on the device of the loss.
   [[nodiscard]] at::Tensor control(Votes votes, int rank, int ranks) const;

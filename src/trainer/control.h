@@ -9,9 +9,10 @@
 namespace trireme::trainer {
 
 /// What the ranks tell each other once a step: one float64 vector, summed over the ranks.
-///   [0] loss sum  [1] weight  [2] votes to stop  [3] votes to save  [4, 4+W) 1 where rank r's loss is not finite  then the metric sums
+///   [0] loss sum  [1] weight  [2] votes to stop  [3] votes to save  [4] ranks at work on a checkpoint
+///   [5, 5+W) 1 where rank r's loss is not finite  then the metric sums
 namespace control {
-constexpr int64_t loss_sum = 0, weight = 1, stop_votes = 2, save_votes = 3, first_flag = 4;
+constexpr int64_t loss_sum = 0, weight = 1, stop_votes = 2, save_votes = 3, saving = 4, first_flag = 5;
 constexpr int64_t first_metric(int64_t ranks) { return first_flag + ranks; }
 }  // namespace control
 
@@ -21,6 +22,7 @@ struct Agreed {
   double weight = 0;
   bool stop = false;
   bool save = false;
+  bool saving = false;  ///< some rank was at work on a checkpoint
   int first_nonfinite_rank = -1;
   std::vector<double> metrics;  ///< means, in the model's order
 };

@@ -1,5 +1,8 @@
 #include "trainer/loop.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include <ATen/ATen.h>
@@ -28,7 +31,7 @@ Loop::Loop(const Context& context)
       loader_(context.data.train, context.sampler, data::TransformChain(context.config.data.transforms, /*training=*/true),
               loader_settings(context.config, context.world, context.layout), state_.position),
       step_({*context.parts.model, *context.parts.reducer, *context.parts.optimizer, *context.parts.scaler,
-             context.parts.precision, context.parts.device.type(), all_, context.recorder},
+             context.parts.precision, context.parts.device.type(), all_, context.recorder, [this] { before_update(); }},
             context.parts.model->nominal_weight_per_sample() * static_cast<double>(context.layout.global_batch),
             context.config.train.max_grad_norm),
       nonfinite_(context.config.guard) {
@@ -54,14 +57,14 @@ int Loop::run() {
   }
   decide_all();
   if (stop_ && state_.step < context_.total_steps) {
-    save();
+    save_to_the_end();
     return static_cast<int>(ErrorKind::stopped);
   }
-  save();  // before the evaluation: whatever happens in it, the steps are not lost
+  save_to_the_end();  // before the evaluation: whatever happens in it, the steps are not lost
   if (evaluation_ && last_evaluated_ != state_.step && (context_.config.eval.at_end || due(context_.config.eval.every_steps))) {
     evaluate();
     last_saved_ = -1;
-    save();
+    save_to_the_end();
   }
   return 0;
 }
@@ -125,6 +128,10 @@ void Loop::decide_oldest() {
   }
   stop_ = stop_ || agreed.stop;
   save_due_ = save_due_ || agreed.save;
+  if (context_.checkpoints.under_way() && step.step > save_stage_began_ && !agreed.saving) {
+    save_stage_began_ = state_.step;
+    if (const auto result = context_.checkpoints.advance()) note_save(*result, /*must_succeed=*/false);
+  }
   context_.monitor.step(step, agreed, state_.skipped);
 }
 
@@ -136,6 +143,8 @@ void Loop::judge_nonfinite(const PublishedStep& step, const Agreed& agreed, cons
   try {
     (void)nonfinite_.judge(step.step, std::max(agreed.first_nonfinite_rank, 0));
   } catch (const Error& e) {
+    // All ranks are here: the run ends, the checkpoint that is being written shall not be lost with it.
+    if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
     throw Error(e.kind(), e.message() + "\n  " + where, e.hint());
   }
 }
@@ -160,14 +169,18 @@ std::string Loop::describe_nonfinite(const PublishedStep& step, const Agreed& ag
 }
 
 TrainStep::Votes Loop::votes() {
-  TrainStep::Votes mine{.stop = context_.signals.received() != 0, .save = false};
+  TrainStep::Votes mine{.stop = context_.signals.received() != 0, .save = false, .saving = context_.checkpoints.working()};
   if (all_.rank() != 0) return mine;
   const auto now = std::chrono::steady_clock::now();
+  const std::optional<double>& minutes = context_.config.checkpoint.every_minutes;
+  mine.save = minutes && now - last_save_time_ >= std::chrono::duration<double, std::ratio<60>>(*minutes);
   if (now - looked_for_requests_ < requests_every) return mine;
   looked_for_requests_ = now;
   require_lock();
   const guard::Requests files = guard::take_control_files(context_.control);
-  return {.stop = mine.stop || files.stop, .save = files.save};
+  mine.stop = mine.stop || files.stop;
+  mine.save = mine.save || files.save;
+  return mine;
 }
 
 /// What belongs to another job by now must not be touched, exit.json included.
@@ -187,18 +200,74 @@ void Loop::evaluate() {
       context_.early_stopping.observe(state_.step, metric_of(result, context_.config.eval.metric));
   context_.monitor.evaluated(result, decision);
   early_stop_ = early_stop_ || decision.stop;
+  save_due_ = save_due_ || among_the_best();
 }
 
+/// Begins a save; if another is under way it is waited for.
 void Loop::save() {
   decide_all();
   save_due_ = false;
+  last_save_time_ = std::chrono::steady_clock::now();
   if (last_saved_ == state_.step) return;
   require_lock();
   const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
-  context_.checkpoints.save(state_.step);
-  context_.monitor.saved(state_.step);
-  last_saved_ = state_.step;
+  if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
+  begin_save();
+  if (context_.config.checkpoint.async) return;
+  if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
 }
+
+void Loop::begin_save() {
+  last_saved_ = save_stage_began_ = state_.step;
+  try {
+    context_.checkpoints.begin(state_.step, scores());
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage) throw;
+    note_save({.step = state_.step, .error = error, .committed = {}, .seconds = 0}, /*must_succeed=*/false);
+  }
+}
+
+/// The state as it is now is on disk when this returns.
+void Loop::save_to_the_end() {
+  const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
+  require_lock();
+  if (const auto before = context_.checkpoints.finish()) note_save(*before, /*must_succeed=*/false);
+  if (last_saved_ == state_.step && !last_save_failed_) return;
+  decide_all();
+  context_.checkpoints.begin(state_.step, scores());
+  last_saved_ = state_.step;
+  if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/true);
+}
+
+void Loop::note_save(const checkpoint::Saver::Result& result, bool must_succeed) {
+  last_save_failed_ = result.error.has_value();
+  context_.monitor.saved(result);
+  if (result.error && (must_succeed || context_.config.checkpoint.on_failure == "stop")) throw *result.error;
+}
+
+void Loop::before_update() {
+  if (!context_.checkpoints.under_way()) return;
+  const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
+  context_.checkpoints.wait_copied();
+}
+
+std::vector<checkpoint::Retention::Score> Loop::scores() const {
+  std::vector<checkpoint::Retention::Score> scores;
+  for (const auto& evaluation : context_.early_stopping.history())
+    scores.push_back({evaluation.step, lower_is_better(evaluation.value)});
+  return scores;
+}
+
+/// Whether the last evaluation belongs to the best that checkpoint.keep_best keeps.
+bool Loop::among_the_best() const {
+  const auto& history = context_.early_stopping.history();
+  const double last = lower_is_better(history.back().value);
+  if (!std::isfinite(last)) return false;
+  const auto better = std::ranges::count_if(history, [&](const auto& one) { return lower_is_better(one.value) < last; });
+  return better < context_.config.checkpoint.keep_best;
+}
+
+double Loop::lower_is_better(double metric) const { return context_.config.eval.mode == "max" ? -metric : metric; }
 
 bool Loop::due(const std::optional<int64_t>& every_steps) const { return every_steps && state_.step % *every_steps == 0; }
 
@@ -206,7 +275,7 @@ double Loop::learning_rate() const {
   const RunConfig& config = context_.config;
   std::vector<double> evaluations;  // lower is better for the schedule, whatever the metric is
   for (const auto& evaluation : context_.early_stopping.history())
-    evaluations.push_back(config.eval.mode == "max" ? -evaluation.value : evaluation.value);
+    evaluations.push_back(lower_is_better(evaluation.value));
   return optim::learning_rate(config.schedule, config.optim.lr, state_.step, context_.total_steps, evaluations);
 }
 

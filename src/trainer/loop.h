@@ -63,6 +63,13 @@ class Loop {
   void require_lock();
   void evaluate();
   void save();
+  void begin_save();
+  void save_to_the_end();
+  void note_save(const checkpoint::Saver::Result& result, bool must_succeed);
+  void before_update();
+  [[nodiscard]] bool among_the_best() const;
+  [[nodiscard]] double lower_is_better(double metric) const;
+  [[nodiscard]] std::vector<checkpoint::Retention::Score> scores() const;
   [[nodiscard]] bool due(const std::optional<int64_t>& every_steps) const;
   [[nodiscard]] double learning_rate() const;
 
@@ -79,8 +86,11 @@ class Loop {
   bool stop_ = false;
   bool early_stop_ = false;
   bool save_due_ = false;
+  bool last_save_failed_ = false;
   int64_t last_evaluated_ = -1;
-  int64_t last_saved_ = -1;
+  int64_t last_saved_ = -1;       // or under way, or given up
+  int64_t save_stage_began_ = 0;  // steps up to this one say nothing of the stage that the save is in
+  std::chrono::steady_clock::time_point last_save_time_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace trireme::trainer

@@ -83,9 +83,13 @@ void Monitor::evaluated(const report::EvalMetrics& result, const guard::EarlySto
   folder_->log_eval(result);
 }
 
-void Monitor::saved(int64_t step) {
-  if (leads()) line_.clear();
-  event("saved", step);
+void Monitor::saved(const checkpoint::Saver::Result& result) {
+  if (!leads()) return;
+  if (!result.error) return event("saved", result.step, {{"bytes", result.committed.bytes}, {"seconds", result.seconds}});
+  line_.clear();
+  log::warning("the checkpoint of step {} could not be saved: {}", result.step, result.error->message());
+  if (!result.error->hint().empty()) log::warning("hint: {}", result.error->hint());
+  event("save_failed", result.step, {{"why", result.error->message()}});
 }
 
 void Monitor::event(const std::string& name, int64_t step, std::vector<std::pair<std::string, core::Scalar>> details) {

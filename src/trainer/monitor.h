@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <trireme/checkpoint/saver.h>
 #include <trireme/comm/world.h>
 #include <trireme/data/sampler.h>
 #include <trireme/guard/early_stopping.h>
@@ -33,7 +34,8 @@ class Monitor {
   void step(const PublishedStep& published, const Agreed& agreed, int64_t skipped);
   void skipped(int64_t step, const std::string& why);
   void evaluated(const report::EvalMetrics& result, const guard::EarlyStopping::Decision& decision);
-  void saved(int64_t step);
+  /// The end of a save, good or bad.
+  void saved(const checkpoint::Saver::Result& result);
   void event(const std::string& name, int64_t step, std::vector<std::pair<std::string, core::Scalar>> details = {});
   /// Warns once about parameters that get no gradient.
   void warn_unused(const std::vector<std::string>& names);

@@ -69,11 +69,26 @@ struct EvalSection {
 
 struct CheckpointSection {
   std::optional<int64_t> every_steps = 100;
+  std::optional<double> every_minutes;
   int64_t keep_last = 3;
+  int64_t keep_best = 0;
+  std::optional<int64_t> keep_every_steps;
+  bool async = true;
+  std::string on_failure = "continue";
   template <class B>
   void bind(B& b) {
     b.key("every_steps", every_steps).doc("steps between two checkpoints; null: only at the end and on request").unit("steps").at_least(1);
+    b.key("every_minutes", every_minutes).doc("a checkpoint is due so long after the last one, too; null: never for that reason").unit("min").above(0.0);
     b.key("keep_last", keep_last).doc("older checkpoints are deleted once a newer one is complete").at_least(1);
+    b.key("keep_best", keep_best)
+        .doc("the best checkpoints by eval.metric are kept besides, and an evaluation that is among the best is saved")
+        .at_least(0);
+    b.key("keep_every_steps", keep_every_steps).doc("checkpoints whose step it divides are kept for ever; null: none").unit("steps").at_least(1);
+    b.key("async", async).doc("write in the background, while the steps go on");
+    b.key("on_failure", on_failure)
+        .doc("what a checkpoint that cannot be written does to a run under way: warn and go on, or end it; at the end of the run it "
+             "always is an error")
+        .one_of({"continue", "stop"});
   }
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,8 @@ class TrainStep {
     at::DeviceType device;
     comm::Communicator& all;
     telemetry::Recorder& recorder;
+    /// Called before parameters and optimizer change: who still reads them is waited for.
+    std::function<void()> before_update;
   };
   /// `nominal_weight`: what the loss counts in a full global batch (W0). Backward starts from loss_sum * scale / W0; the
   /// true weight W of all ranks and micro-steps is known only after the forwards, so W0 / W is applied after reduction.

@@ -89,7 +89,13 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
                 "every rank must see the same files: put them on a shared file system, or copy them to all hosts");
 
   // The state: what a checkpoint restores, in the order of saving.
-  Checkpoints checkpoints(all, paths.checkpoints(), config.checkpoint.keep_last);
+  const comm::CommunicatorPtr for_storage = all->split(0, all->rank(), "storage");
+  for_storage->set_deadline(std::chrono::seconds(config.guard.storage_seconds));
+  Checkpoints checkpoints(for_storage, paths.checkpoints(),
+                          {.last = config.checkpoint.keep_last,
+                           .best = config.checkpoint.keep_best,
+                           .scores = {},
+                           .every_steps = config.checkpoint.keep_every_steps});
   checkpoints.find(config.run.resume);
   if (checkpoints.resumed()) {
     require_same_identity(checkpoints.stored_identity(), loaded.resolved);
@@ -133,6 +139,7 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
                   std::move(folder));
   monitor.event(checkpoints.resumed() ? "resumed" : "started", state.step, {{"ranks", static_cast<int64_t>(world.size())}});
   if (checkpoints.resumed()) log_free_changes(monitor, checkpoints.stored_configuration(), loaded.resolved, state.step);
+  checkpoints.forecast();
   checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
   Loop loop({config, world, parts, data, layout, sampler, steps, state, early_stopping, recorder, monitor, checkpoints, status, signals, status.lock.get(),

@@ -232,7 +232,7 @@ class BadInput(unittest.TestCase):
 
     def lose(self, fault):
         began = time.monotonic()
-        done = runs.trireme("train", self.config(train={"steps": 100000}), ranks=3, TRIREME_FAULT=fault)
+        done = runs.trireme("train", self.config(train={"steps": 100000}, checkpoint={"async": False}), ranks=3, TRIREME_FAULT=fault)
         self.assertNotEqual(done.returncode, 0)
         self.assertLess(time.monotonic() - began, 60)
         return done

@@ -10,6 +10,18 @@
 
 namespace trireme::checkpoint {
 
+/// Which checkpoints stay; what any of the rules keeps is kept.
+struct Retention {
+  struct Score {
+    int64_t step = 0;
+    double value = 0;  ///< lower is better
+  };
+  int64_t last = 1;  ///< the newest so many, at least 1
+  int64_t best = 0;  ///< the best so many of those that have a score
+  std::vector<Score> scores;
+  std::optional<int64_t> every_steps;  ///< those whose step it divides
+};
+
 /// A folder of checkpoints, step-00001200 and so on. One rank looks and deletes and tells the
 /// others: on network file systems they may see different things.
 class Store {
@@ -33,8 +45,7 @@ class Store {
 
   /// Deletes what retention() does not keep; call after the commit of step `newest`. What could not
   /// be deleted is returned, each with the reason.
-  std::vector<std::string> prune(int64_t newest, int64_t keep_last,
-                                 std::span<const int64_t> keep_steps = {}) const;
+  std::vector<std::string> prune(int64_t newest, const Retention& keep) const;
 
   /// Moves the checkpoints above `step` (nothing: all) into a new folder beside this one, named
   /// after it with ".set-aside-1" and so on: they are of a future that is not going to happen.
@@ -49,11 +60,10 @@ class Store {
   std::filesystem::path folder_;
 };
 
-/// The steps to delete once `newest` is committed: all but the highest `keep_last` (at least 1) up
-/// to it, and `keep_steps`. Higher ones are what a run left that was resumed from before them.
+/// The steps to delete once `newest` is committed. Higher ones are what a run left that was resumed
+/// from before them.
 [[nodiscard]] std::vector<int64_t> retention(std::span<const int64_t> steps, int64_t newest,
-                                             int64_t keep_last,
-                                             std::span<const int64_t> keep_steps);
+                                             const Retention& keep);
 
 /// The checkpoint that a user means by `path`: itself, or the newest valid one of a folder of
 /// checkpoints or of a run folder; skipped ones are added to `skipped`. Error no_checkpoint.

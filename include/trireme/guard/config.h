@@ -8,6 +8,7 @@ namespace trireme::guard {
 struct GuardConfig {
   std::string nonfinite = "stop";
   int64_t hang_seconds = 600;
+  int64_t storage_seconds = 3600;
   template <class B>
   void bind(B& b) {
     b.key("nonfinite", nonfinite)
@@ -17,6 +18,10 @@ struct GuardConfig {
         .one_of({"stop", "skip"});
     b.key("hang_seconds", hang_seconds)
         .doc("how long one communication may take before the run counts as hung")
+        .unit("s")
+        .at_least(1);
+    b.key("storage_seconds", storage_seconds)
+        .doc("the same while ranks wait for one that reads, writes or verifies a checkpoint")
         .unit("s")
         .at_least(1);
   }

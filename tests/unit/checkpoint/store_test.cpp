@@ -34,15 +34,29 @@ TEST(Names, GoBothWays) {
     EXPECT_FALSE(is_unfinished(name)) << name;
 }
 
-TEST(Retention, KeepsTheLastAndTheChosen) {
-  EXPECT_THAT(retention(Steps{}, 5, 3, {}), ElementsAre());
-  EXPECT_THAT(retention(Steps{1, 2, 3, 4}, 4, 3, {}), ElementsAre(1));
-  EXPECT_THAT(retention(Steps{4, 1, 3, 2}, 4, 1, {}), ElementsAre(1, 2, 3));
-  EXPECT_THAT(retention(Steps{1, 2, 3, 4}, 4, 0, {}), ElementsAre(1, 2, 3)) << "never all";
-  EXPECT_THAT(retention(Steps{1, 2, 3, 4}, 4, 1, Steps{2, 7}), ElementsAre(1, 3));
-  EXPECT_THAT(retention(Steps{1, 2, 3, 4}, 4, 100, {}), ElementsAre());
-  EXPECT_THAT(retention(Steps{1, 2, 9}, 2, 1, {}), ElementsAre(1, 9)) << "of a run given up";
-  EXPECT_THAT(retention(Steps{1, 2, 9}, 2, 1, Steps{9}), ElementsAre(1));
+TEST(Retention, KeepsTheLast) {
+  EXPECT_THAT(retention(Steps{}, 5, {.last = 3}), ElementsAre());
+  EXPECT_THAT(retention(Steps{1, 2, 3, 4}, 4, {.last = 3}), ElementsAre(1));
+  EXPECT_THAT(retention(Steps{4, 1, 3, 2}, 4, {.last = 1}), ElementsAre(1, 2, 3));
+  EXPECT_THAT(retention(Steps{1, 2, 3, 4}, 4, {.last = 0}), ElementsAre(1, 2, 3)) << "never all";
+  EXPECT_THAT(retention(Steps{1, 2, 3, 4}, 4, {.last = 100}), ElementsAre());
+  EXPECT_THAT(retention(Steps{1, 2, 9}, 2, {.last = 1}), ElementsAre(1, 9)) << "a run given up";
+}
+
+TEST(Retention, KeepsTheBestOfThoseThatAreThere) {
+  const std::vector<Retention::Score> scores = {{1, 0.5}, {2, 0.9}, {3, 0.5}, {4, 0.7}, {7, 0.1}};
+  EXPECT_THAT(retention(Steps{1, 2, 3, 4, 5}, 5, {.best = 1, .scores = scores}),
+              ElementsAre(2, 3, 4));
+  EXPECT_THAT(retention(Steps{1, 2, 3, 4, 5}, 5, {.best = 3, .scores = scores}), ElementsAre(2));
+  EXPECT_THAT(retention(Steps{1, 2, 3, 4, 5}, 5, {.best = 0, .scores = scores}),
+              ElementsAre(1, 2, 3, 4));
+}
+
+TEST(Retention, KeepsEveryNth) {
+  EXPECT_THAT(retention(Steps{100, 150, 200, 250, 300}, 300, {.every_steps = 100}),
+              ElementsAre(150, 250));
+  EXPECT_THAT(retention(Steps{100, 200, 300}, 100, {.every_steps = 100}), ElementsAre(200, 300))
+      << "not of a run given up";
 }
 
 TEST(Store, SetsAsideWhatLiesInAnAbandonedFuture) {
@@ -92,8 +106,7 @@ TEST(Store, PrunesAfterACommit) {
   const TemporaryFolder folder;
   for (const int64_t step : {1, 2, 3, 4, 9}) test::write_state(folder.path(), step, 1);
   const Store store(folder.path());
-  const Steps best{1};
-  EXPECT_TRUE(store.prune(4, 2, best).empty());
+  EXPECT_TRUE(store.prune(4, {.last = 2, .best = 1, .scores = {{1, 0.5}, {2, 0.6}}}).empty());
   EXPECT_THAT(store.steps(), ElementsAre(1, 3, 4));
   EXPECT_EQ(test::files_in(folder.path()), 3U);
   for (const int64_t step : store.steps()) Reader(store.path_of(step)).verify();

@@ -26,8 +26,8 @@ TEST(Contribution, AddsUpMicroStepsVotesAndMetrics) {
   contribution.add(sums(1.5, 2, 1));
   contribution.add(sums(2.25, 3, 2));
   contribution.add(sums(0, 0, 0));
-  EXPECT_THAT(values(contribution.control({.stop = true}, 1, 2)), testing::ElementsAre(3.75, 5, 1, 0, 0, 0, 3));
-  EXPECT_THAT(values(contribution.control({.save = true}, 0, 2)), testing::ElementsAre(3.75, 5, 0, 1, 0, 0, 3));
+  EXPECT_THAT(values(contribution.control({.stop = true}, 1, 2)), testing::ElementsAre(3.75, 5, 1, 0, 0, 0, 0, 3));
+  EXPECT_THAT(values(contribution.control({.save = true, .saving = true}, 0, 2)), testing::ElementsAre(3.75, 5, 0, 1, 1, 0, 0, 3));
 }
 
 TEST(Contribution, FlagsItsOwnRankOnly) {
