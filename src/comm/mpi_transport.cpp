@@ -153,15 +153,16 @@ class MpiTransport final : public Transport {
   }
 
   void pause(int round) override {
-    // At first only let others run, then sleep: the ranks waited for may need this core.
+    // At first only let others run, then sleep: the ranks waited for may need this core. Naps grow
+    // with the wait, so that the end of a long one is seen at most an eighth late.
     const int64_t now = steady_ns();
     if (round == 0) pause_began_ = now;
     const int64_t waited = now - pause_began_;
-    if (waited < 200'000) {
+    if (waited < 150'000) {
       sched_yield();
       return;
     }
-    const timespec nap{0, waited < 10'000'000 ? 20'000 : 100'000};
+    const timespec nap{0, std::clamp<int64_t>(waited / 8, 20'000, 400'000)};
     nanosleep(&nap, nullptr);
   }
   void wake() override {}  // no pause is long

@@ -26,7 +26,8 @@ class TokenStore final : public SampleStore {
   [[nodiscard]] int64_t token_count() const { return tokens_->description().rows(); }
 
  private:
-  void check_vocabulary(const int64_t* tokens, int64_t count, int64_t first) const;
+  // `first` is the position of tokens[0]; `after` is the token that follows the window's.
+  [[noreturn]] void refuse_token(const int64_t* tokens, int64_t after, int64_t first) const;
 
   std::shared_ptr<const DataFile> file_;
   const Column* tokens_;

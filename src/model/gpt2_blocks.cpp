@@ -1,5 +1,7 @@
 #include "model/gpt2_blocks.h"
 
+#include <trireme/ops/attention.h>
+#include <trireme/ops/bias.h>
 #include <trireme/ops/dropout.h>
 #include <trireme/ops/gelu.h>
 
@@ -27,7 +29,9 @@ class TokenEmbedding final : public Block {
 
   Tensors forward(const Tensors& inputs) override {
     const at::Tensor& x = inputs.at(0);
-    if (at::isIntegralType(x.scalar_type(), false)) return {at::embedding(weight_VC_, x)};
+    // A sparse gradient: it is added to that of the head, which is dense, touching only used rows.
+    if (at::isIntegralType(x.scalar_type(), false))
+      return {at::embedding(weight_VC_, x, -1, false, true)};
     return {at::linear(x, weight_VC_)};
   }
 
@@ -96,9 +100,10 @@ class TransformerBlock final : public Block {
   Tensors forward(const Tensors& inputs) override {
     const at::Tensor& x_BTC = inputs.at(0);
     const at::Tensor keys_B = dropout_ > 0.0 ? inputs.at(1) : at::Tensor();
-    const at::Tensor y_BTC =
-        x_BTC + dropped(attention(normed(x_BTC, ln_1_), keys_B), keys_B, ".attn");
-    return {y_BTC + dropped(mlp(normed(y_BTC, ln_2_)), keys_B, ".mlp")};
+    const at::Tensor a_BTC = attention(normed(x_BTC, ln_1_), keys_B);
+    const at::Tensor y_BTC = add_projected(x_BTC, a_BTC, attn_c_proj_, keys_B, ".attn");
+    const at::Tensor h_BTF = ops::gelu_tanh(project(normed(y_BTC, ln_2_), c_fc_));
+    return {add_projected(y_BTC, h_BTF, mlp_c_proj_, keys_B, ".mlp")};
   }
 
  private:
@@ -130,39 +135,37 @@ class TransformerBlock final : public Block {
     return y.view({x_BTC.size(0), x_BTC.size(1), by.bias.size(0)});
   }
 
+  [[nodiscard]] at::Tensor add_projected(const at::Tensor& residual_BTC, const at::Tensor& x,
+                                         const Affine& by, const at::Tensor& keys_B,
+                                         const char* site) const {
+    if (keys_B.defined()) return residual_BTC + dropped(project(x, by), keys_B, site);
+    const at::Tensor y = at::mm(x.flatten(0, 1), by.weight);
+    return ops::add_bias(residual_BTC, y.view(residual_BTC.sizes()), by.bias);
+  }
+
   [[nodiscard]] at::Tensor dropped(const at::Tensor& x, const at::Tensor& keys_B,
                                    const char* site) const {
     return keys_B.defined() ? ops::dropout(x, dropout_, keys_B, site_ + site) : x;
   }
 
   [[nodiscard]] at::Tensor attention(const at::Tensor& x_BTC, const at::Tensor& keys_B) const {
-    const int64_t b = x_BTC.size(0), t = x_BTC.size(1), c = x_BTC.size(2);
-    const Tensors qkv =
-        project(x_BTC, c_attn_).view({b, t, 3, heads_, c / heads_}).transpose(1, 3).unbind(2);
-    at::Tensor y_BHTD;
-    if (b == 0)
-      y_BHTD = qkv[2];  // nothing to attend to, but the parameters must be reached
-    else if (keys_B.defined())
-      y_BHTD = attention_with_dropout(qkv, keys_B);
-    else
-      y_BHTD = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, 0.0, true);
-    return project(y_BHTD.transpose(1, 2).reshape({b, t, c}), attn_c_proj_);
+    if (keys_B.defined() && x_BTC.size(0) > 0)
+      return attention_with_dropout(project(x_BTC, c_attn_), keys_B);
+    return ops::causal_attention(project(x_BTC, c_attn_), heads_);
   }
 
-  // The fused attention draws from a generator; this one drops by sample and is recomputable.
-  [[nodiscard]] at::Tensor attention_with_dropout(const Tensors& qkv,
+  // The same with probabilities dropped by sample, which is recomputable.
+  [[nodiscard]] at::Tensor attention_with_dropout(const at::Tensor& qkv_BTM,
                                                   const at::Tensor& keys_B) const {
-    const int64_t t = qkv[0].size(2);
-    const double scale = 1.0 / std::sqrt(static_cast<double>(qkv[0].size(3)));
+    const int64_t b = qkv_BTM.size(0), t = qkv_BTM.size(1), c = qkv_BTM.size(2) / 3;
+    const Tensors qkv = qkv_BTM.view({b, t, 3, heads_, c / heads_}).transpose(1, 3).unbind(2);
+    const double scale = 1.0 / std::sqrt(static_cast<double>(c / heads_));
     const at::Tensor future =
         at::ones({t, t}, qkv[0].options().dtype(at::kBool).requires_grad(false)).triu(1);
     const at::Tensor scores = at::matmul(qkv[0] * scale, qkv[1].transpose(2, 3))
                                   .masked_fill(future, -std::numeric_limits<double>::infinity());
-    return at::matmul(dropped(at::softmax(scores, -1), keys_B, ".attn.weights"), qkv[2]);
-  }
-
-  [[nodiscard]] at::Tensor mlp(const at::Tensor& x_BTC) const {
-    return project(ops::gelu_tanh(project(x_BTC, c_fc_)), mlp_c_proj_);
+    const at::Tensor p_BHTT = dropped(at::softmax(scores, -1), keys_B, ".attn.weights");
+    return at::matmul(p_BHTT, qkv[2]).transpose(1, 2).reshape({b, t, c});
   }
 
   int64_t heads_;

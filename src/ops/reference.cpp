@@ -5,6 +5,8 @@
 #include "ops/dropout_hash.h"
 
 #include <bit>
+#include <cmath>
+#include <limits>
 
 #include <ATen/ATen.h>
 
@@ -22,6 +24,17 @@ CrossEntropy cross_entropy_sum(const at::Tensor& logits_NV, const at::Tensor& ta
   at::Tensor hits = at::zeros_like(counts);
   if (logits.numel() > 0) hits = (logits.detach().argmax(1) == targets);
   return {loss_sum, counts.sum().to(at::kDouble), hits.logical_and(counts).sum().to(at::kDouble)};
+}
+
+at::Tensor causal_attention(const at::Tensor& qkv_BTM, int64_t heads) {
+  const int64_t b = qkv_BTM.size(0), t = qkv_BTM.size(1), d = qkv_BTM.size(2) / (3 * heads);
+  const auto qkv = qkv_BTM.view({b, t, 3, heads, d}).transpose(1, 3).unbind(2);
+  const at::Tensor future = at::ones({t, t}, at::TensorOptions(at::kBool)).triu(1);
+  const at::Tensor scores =
+      at::matmul(qkv[0], qkv[1].transpose(2, 3)) / std::sqrt(static_cast<double>(d));
+  const at::Tensor p =
+      at::softmax(scores.masked_fill(future, -std::numeric_limits<double>::infinity()), -1);
+  return at::matmul(p, qkv[2]).transpose(1, 2).reshape({b, t, heads * d});
 }
 
 at::Tensor dropout(const at::Tensor& x, double p, const at::Tensor& keys_B, std::string_view site) {

@@ -14,6 +14,8 @@ namespace trireme::ops::reference {
                                              const at::Tensor& mask_N = {},
                                              const CrossEntropyOptions& options = {});
 
+[[nodiscard]] at::Tensor causal_attention(const at::Tensor& qkv_BTM, int64_t heads);
+
 [[nodiscard]] at::Tensor dropout(const at::Tensor& x, double p, const at::Tensor& keys_B,
                                  std::string_view site);
 

@@ -82,6 +82,45 @@ template <class V, class T>
   for (int64_t i = whole; i < n; ++i) to[i] = static_cast<T>(tail[i - whole]);
 }
 
+template <class V, class T>
+[[gnu::always_inline]] inline void add_products(const T* a, const T* b,
+                                                typename V::Floats (&total)[parts<V>]) {
+#pragma GCC unroll 4
+  for (int64_t p = 0; p < parts<V>; ++p) {
+    typename V::Floats x, y;
+    simd::load<V>(a + p * V::lanes, x);
+    simd::load<V>(b + p * V::lanes, y);
+    total[p] += x * y;
+  }
+}
+
+template <class V, class T>
+[[gnu::always_inline]] inline void centre_block(const T* p, T* gradient, float mean) {
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < block; i += V::lanes) {
+    typename V::Floats x, y;
+    simd::load<V>(p + i, x);
+    simd::load<V>(gradient + i, y);
+    x = x * (y - mean);
+    simd::store<V>(x, gradient + i);
+  }
+}
+
+template <class V, class T>
+[[gnu::always_inline]] inline void backward_body(const T* p, T* gradient, int64_t n) {
+  const int64_t whole = n / block * block;
+  float p_tail[block], tail[block];
+  simd::fill_tail(p + whole, n - whole, 0.0F, p_tail);
+  simd::fill_tail(gradient + whole, n - whole, 0.0F, tail);
+  typename V::Floats total[parts<V>] = {};
+  for (int64_t i = 0; i < whole; i += block) add_products<V>(p + i, gradient + i, total);
+  add_products<V>(p_tail, tail, total);
+  const float mean = simd::sum<V>(total);
+  for (int64_t i = 0; i < whole; i += block) centre_block<V>(p + i, gradient + i, mean);
+  centre_block<V>(p_tail, tail, mean);
+  for (int64_t i = whole; i < n; ++i) gradient[i] = static_cast<T>(tail[i - whole]);
+}
+
 #if defined(__x86_64__)
 template <class T>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] RowSoftmax forward_wide(const T* row,
@@ -94,6 +133,11 @@ template <class T>
                                                                        float factor) {
   scaled_body<simd::Wide>(row, to, n, maximum, factor);
 }
+template <class T>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void backward_wide(const T* p, T* gradient,
+                                                                         int64_t n) {
+  backward_body<simd::Wide>(p, gradient, n);
+}
 #else
 template <class T>
 RowSoftmax forward_wide(const T* row, int64_t n) {
@@ -102,6 +146,10 @@ RowSoftmax forward_wide(const T* row, int64_t n) {
 template <class T>
 void scaled_wide(const T* row, T* to, int64_t n, float maximum, float factor) {
   scaled_body<simd::Narrow>(row, to, n, maximum, factor);
+}
+template <class T>
+void backward_wide(const T* p, T* gradient, int64_t n) {
+  backward_body<simd::Narrow>(p, gradient, n);
 }
 #endif
 
@@ -119,6 +167,11 @@ void SoftmaxRows<T>::scaled_exponentials(const T* row, T* to, int64_t n, float m
     scaled_wide(row, to, n, maximum, factor);
   else
     scaled_body<simd::Narrow>(row, to, n, maximum, factor);
+}
+
+template <class T>
+void SoftmaxRows<T>::backward(const T* p, T* gradient, int64_t n, bool wide) {
+  wide ? backward_wide(p, gradient, n) : backward_body<simd::Narrow>(p, gradient, n);
 }
 
 template struct SoftmaxRows<float>;

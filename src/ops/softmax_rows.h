@@ -19,6 +19,8 @@ struct SoftmaxRows {
   /// to[j] = exp(row[j] - maximum) * factor; `to` may be `row`.
   static void scaled_exponentials(const T* row, T* to, int64_t n, float maximum, float factor,
                                   bool wide);
+  /// gradient[j] = p[j] * (gradient[j] - sum over k of p[k] * gradient[k]).
+  static void backward(const T* p, T* gradient, int64_t n, bool wide);
 };
 
 }  // namespace trireme::ops

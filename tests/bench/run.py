@@ -284,7 +284,39 @@ def telemetry(bench, turns):
     yield row("step with telemetry, small step", "us", "<= 1.01", on, off, "telemetry off")
 
 
-ROWS = {f.__name__: f for f in (first_step, gpt_step, all_reduce, hdf5_loader, optimizer, trainer_loop, telemetry)}
+def checkpoint(bench, turns):
+    """500 MiB of AdamW's state, one process of one thread, local disk; writes end with fsync."""
+    ours, theirs = bench.scratch / "checkpoint_ours", bench.scratch / "checkpoint_peer"
+
+    def fresh(command, folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return bench.figures([*command, folder, "--turns", 3])
+
+    a, b = in_turn(
+        lambda: fresh([bench.program("checkpoint")], ours), lambda: fresh(bench.peer("checkpoint"), theirs), turns
+    )
+
+    def compare(label, unit, goal, mine, other, peer_name, of_ours=False):
+        def pick(figures, name):
+            return figures[name]["median"] if isinstance(figures[name], dict) else figures[name]
+
+        return row(label, unit, goal, [pick(turn, mine) for turn in a], [pick(turn, other) for turn in (a if of_ours else b)], peer_name)
+
+    label = "step blocked by a save of 500 MiB"
+    yield compare(f"{label}, the first", "ms", "<= 0.3", "blocked_first_ms", "async_blocked_first_ms", "DCP async_save")
+    yield compare(f"{label}, the next", "ms", "<= 0.3", "blocked_ms", "async_blocked_ms", "DCP async_save")
+    yield compare(f"{label}, nothing to hide behind", "ms", "(copy exposed)", "exposed_copy_ms", "async_blocked_ms", "DCP async_save")
+    label = "500 MiB written, hashed, fsynced"
+    yield compare(label, "MiB/s", ">= 0.85", "write_mib_per_second", "raw_mib_per_second", "write and fsync alone", of_ours=True)
+    for name, goal in (("safetensors", ">= 1.0"), ("dcp", ">= 2.5"), ("torch_save", ">= 4")):
+        yield compare(label, "MiB/s", goal, "write_mib_per_second", f"{name}_write_mib_per_second", f"{name}, fsync")
+    label = "500 MiB read and verified"
+    yield compare(label, "MiB/s", ">= 1.5", "read_mib_per_second", "torch_load_mib_per_second", "torch.load")
+    yield compare(label, "MiB/s", ">= 1.2", "read_mib_per_second", "dcp_load_mib_per_second", "DCP load")
+
+
+ROWS = {f.__name__: f for f in (first_step, gpt_step, all_reduce, hdf5_loader, optimizer, trainer_loop, telemetry, checkpoint)}
 
 
 def short(value):

@@ -122,18 +122,21 @@ TEST(TokenFile, NeedsASequenceLength) {
 
 TEST(TokenFile, TokenOutsideOfTheVocabularyIsDamage) {
   const Folder folder;
-  Hdf5Writer writer(folder.file("a.h5"));
-  const size_t tokens = writer.create("tokens", Element::u16, {30});
-  writer.attribute(tokens, {"vocab_size", int64_t{20}});
-  std::vector<uint16_t> values(30, 19);
-  values[20] = 20;
-  writer.append(tokens, values.data(), 30);
-  writer.finish();
-  const auto data = open_dataset({folder.file("a.h5")}, 10);
-  (void)data->read(std::vector<int64_t>{0});
-  const Error error = error_of([&] { (void)data->read(std::vector<int64_t>{1}); });
-  EXPECT_EQ(error.kind(), ErrorKind::data_damaged);
-  EXPECT_THAT(error.message(), HasSubstr("token 20 at position 20"));
+  // Within the second sample, and the target of its last token.
+  for (const size_t place : {13, 20}) {
+    Hdf5Writer writer(folder.file(std::to_string(place)));
+    const size_t tokens = writer.create("tokens", Element::u16, {30});
+    writer.attribute(tokens, {"vocab_size", int64_t{20}});
+    std::vector<uint16_t> values(30, 19);
+    values[place] = 20;
+    writer.append(tokens, values.data(), 30);
+    writer.finish();
+    const auto data = open_dataset({folder.file(std::to_string(place))}, 10);
+    (void)data->read(std::vector<int64_t>{0});
+    const Error error = error_of([&] { (void)data->read(std::vector<int64_t>{1}); });
+    EXPECT_EQ(error.kind(), ErrorKind::data_damaged);
+    EXPECT_THAT(error.message(), HasSubstr("token 20 at position " + std::to_string(place)));
+  }
 }
 
 TEST(TensorFile, FieldsTypesAndProperties) {

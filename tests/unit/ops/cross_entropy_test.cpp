@@ -192,6 +192,10 @@ TEST(SoftmaxRows, WideAndNarrowVectorsGiveEqualBits) {
     SoftmaxRows<float>::scaled_exponentials(row, wide.mutable_data_ptr<float>(), n, a.maximum, 0.3F,
                                             true);
     EXPECT_TRUE(at::equal(narrow, wide));
+    at::Tensor one = at::randn({n}), two = one.clone();
+    SoftmaxRows<float>::backward(row, one.mutable_data_ptr<float>(), n, false);
+    SoftmaxRows<float>::backward(row, two.mutable_data_ptr<float>(), n, true);
+    EXPECT_TRUE(at::equal(one, two));
   }
 }
 
