@@ -45,7 +45,7 @@ int evaluate(const Arguments& arguments, comm::World& world) {
 void add_eval(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("eval", "Evaluates a checkpoint on every sample of the evaluation data exactly once");
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("path", arguments->path, "run folder or checkpoint")->required();
+  command->add_option("path", arguments->path, "run folder, checkpoint, or a configuration with model.weights")->required();
   command->add_option("overrides", arguments->overrides, "key.path=value, e.g. data.eval=other.h5");
   command->add_option("--checkpoint", arguments->checkpoint, "latest, or a step");
   command->footer("\nPrints one JSON object. Examples:\n  trireme eval runs/quickstart\n  mpirun -np 4 trireme eval runs/quickstart --checkpoint 500");

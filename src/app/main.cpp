@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   app::add_predict(cli, action);
   app::add_prepare(cli, action);
   app::add_inspect(cli, action);
+  app::add_convert(cli, action);
   app::add_config(cli, action);
   app::add_doctor(cli, action);
   try {

@@ -6,7 +6,12 @@
 #include "checkpoint/damage.h"
 #include "checkpoint/shards.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <exception>
+#include <system_error>
+#include <thread>
 
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/from_blob.h>
@@ -102,7 +107,30 @@ void Reader::read_bytes(const std::string& name, const core::Box& box,
 
 void Reader::verify() const {
   check_nothing_extra(path_, manifest_);
-  for (size_t file = 0; file < manifest_.files.size(); ++file) shards_->verify_file(file);
+  const size_t files = manifest_.files.size();
+  std::vector<std::exception_ptr> problems(files);
+  std::atomic<size_t> next = 0;
+  const auto verify_files = [&] {
+    for (size_t file = next++; file < files; file = next++) {
+      try {
+        shards_->verify_file(file);
+      } catch (...) {
+        problems[file] = std::current_exception();
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    const size_t threads = std::min<size_t>(files, std::thread::hardware_concurrency());
+    try {
+      while (others.size() + 1 < threads) others.emplace_back(verify_files);
+    } catch (const std::system_error&) {
+      // No more threads are to be had; those that are there do it.
+    }
+    verify_files();
+  }
+  for (const std::exception_ptr& problem : problems)
+    if (problem) std::rethrow_exception(problem);
 }
 
 }  // namespace trireme::checkpoint

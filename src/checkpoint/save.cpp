@@ -38,16 +38,15 @@ class Save::UnfinishedFolder {
  public:
   explicit UnfinishedFolder(fs::path path) : path_(std::move(path)) {
     storage::make_directories(path_.parent_path());
-    std::error_code error;
-    fs::remove_all(path_, error);
-    if (!fs::create_directory(path_, error))
-      throw Error(ErrorKind::storage,
-                  fmt::format("{}: cannot be made: {}", path_.native(), error.message()),
-                  "check permissions and free space of the folder");
+    (void)storage::remove_tree(path_);
+    storage::make_new_folder(path_);
   }
   ~UnfinishedFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
+    try {
+      (void)storage::remove_tree(path_);
+    } catch (const Error&) {
+      // The next start of the run removes what is left.
+    }
   }
   UnfinishedFolder(const UnfinishedFolder&) = delete;
   UnfinishedFolder& operator=(const UnfinishedFolder&) = delete;

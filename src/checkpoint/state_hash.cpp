@@ -1,7 +1,8 @@
 #include <trireme/checkpoint/reader.h>
 #include <trireme/storage/safetensors.h>
 
-#include <algorithm>
+#include "checkpoint/pieces.h"
+
 #include <bit>
 
 #include <c10/core/ScalarType.h>
@@ -30,26 +31,16 @@ class StateHasher {
   storage::Hasher hasher_;
 };
 
-/// The values in logical order, some rows at a time.
+/// The values in logical order, a piece at a time.
 void add_values(StateHasher& hasher, const Reader& reader, const std::string& name,
                 const StoredTensor& tensor) {
-  core::Box box = core::Box::whole(tensor.shape);
-  const int64_t bytes = box.elements() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
-  const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
-  if (bytes == 0) return;
-  const int64_t row_bytes = bytes / rows;
-  const int64_t rows_at_once = std::max<int64_t>(1, piece_bytes / row_bytes);
+  const auto item = static_cast<int64_t>(c10::elementSize(tensor.dtype));
   std::vector<std::byte> values;
-  for (int64_t row = 0; row < rows; row += rows_at_once) {
-    const int64_t count = std::min(rows_at_once, rows - row);
-    if (!tensor.shape.empty()) {
-      box.offset[0] = row;
-      box.size[0] = count;
-    }
-    values.resize(static_cast<size_t>(count * row_bytes));
-    reader.read_bytes(name, box, values);
+  for_each_piece(tensor.shape, piece_bytes / item, [&](const core::Box& piece) {
+    values.resize(static_cast<size_t>(piece.elements() * item));
+    reader.read_bytes(name, piece, values);
     hasher.bytes(values);
-  }
+  });
 }
 
 }  // namespace

@@ -78,11 +78,13 @@ std::vector<std::string> Store::prune(int64_t newest, const Retention& keep) con
   for (const int64_t step : retention(steps(), newest, keep)) {
     // Under another name first: half-deleted it must not look like a checkpoint.
     const fs::path doomed = folder_ / unfinished_name(step, "deleted");
-    std::error_code error;
-    fs::remove_all(doomed, error);
-    if (!error) fs::rename(path_of(step), doomed, error);
-    if (!error) fs::remove_all(doomed, error);
-    if (error) problems.push_back(fmt::format("{}: {}", path_of(step).native(), error.message()));
+    try {
+      (void)storage::remove_tree(doomed);
+      (void)storage::rename_folder(path_of(step), doomed);
+      (void)storage::remove_tree(doomed);
+    } catch (const Error& error) {
+      problems.push_back(error.message());
+    }
   }
   return problems;
 }
@@ -105,10 +107,20 @@ fs::path Store::set_aside(std::optional<int64_t> step) const {
 
 std::vector<std::string> Store::remove_stale() const {
   std::vector<std::string> removed;
+  std::error_code error;
   for (const std::string& name : names_in(folder_)) {
-    std::error_code error;
-    if (is_unfinished(name) && fs::remove_all(folder_ / name, error) > 0 && !error)
-      removed.push_back(name);
+    if (!is_unfinished(name)) continue;
+    const fs::path stale = folder_ / name;
+    const fs::path committed = folder_ / name.substr(0, name.find(storage::replaced_suffix));
+    if (committed != stale && !fs::exists(committed, error)) {
+      (void)storage::rename_folder(stale, committed);
+      continue;
+    }
+    try {
+      if (storage::remove_tree(stale)) removed.push_back(name);
+    } catch (const Error&) {
+      // In the way of nothing but space.
+    }
   }
   return removed;
 }

@@ -23,7 +23,9 @@ struct ModelConfig {
   void bind(B& b) {
     b.key("name", name).doc("which of the built-in models").one_of(model_names()).identity();
     b.key("weights", weights)
-        .doc("a folder with a Hugging Face GPT-2 (config.json, model.safetensors) to start from");
+        .doc(
+            "what to start from: a checkpoint or run folder, a safetensors file of `trireme "
+            "convert`, or a folder with a Hugging Face GPT-2 (config.json, model.safetensors)");
     const Settings defaults = default_settings(name);
     if (defaults.index() != settings.index()) settings = defaults;
     std::visit([&](auto& chosen) { b.section("config", chosen); }, settings);

@@ -4,19 +4,16 @@
 #include <trireme/storage/safetensors.h>
 
 #include "model/gpt2.h"
+#include "model/weights.h"
 
 #include <fstream>
 #include <iterator>
-#include <map>
+#include <memory>
 #include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include <ATen/ATen.h>
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 namespace trireme::model {
@@ -24,7 +21,6 @@ namespace trireme::model {
 namespace {
 
 using nlohmann::json;
-using storage::SafetensorsEntry;
 using storage::SafetensorsFile;
 
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what,
@@ -70,83 +66,56 @@ void check_config(const std::filesystem::path& file, const Gpt2Settings& s) {
     agree(file, config, "activation_function", "gelu_new", "gelu_new");
 }
 
-constexpr std::string_view prefix = "transformer.";
-
-std::string_view short_name(std::string_view name) {
-  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
-}
-
-// The causal mask, a constant that old versions saved with each block.
-bool is_saved_mask(std::string_view name) {
-  return name.starts_with("h.") &&
-         (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
-}
-
-void check_fits(const SafetensorsFile& file, const SafetensorsEntry& entry,
-                const core::Parameter& parameter) {
-  if (parameter.tensor.sizes() != at::IntArrayRef(entry.shape))
-    refuse(file.path(),
-           fmt::format("tensor {} is [{}], the model's {} is [{}]", entry.name,
-                       fmt::join(entry.shape, ", "), parameter.name,
-                       fmt::join(parameter.tensor.sizes(), ", ")),
-           "set model.config to the file's shapes");
-  if (!at::isFloatingType(entry.dtype))
-    refuse(
-        file.path(),
-        fmt::format("tensor {} is of type {}", entry.name, storage::safetensors_dtype(entry.dtype)),
-        "weights are floating-point numbers");
-}
-
-// Which entry of the file each parameter takes; refuses what is missing, left over or does not fit.
-std::vector<const SafetensorsEntry*> match(const SafetensorsFile& file,
-                                           const core::ParameterSet& parameters) {
-  std::map<std::string_view, const SafetensorsEntry*> entries;
-  for (const SafetensorsEntry& entry : file.entries())
-    if (!entries.emplace(short_name(entry.name), &entry).second)
-      refuse(file.path(), fmt::format("tensor {} is there with and without its prefix", entry.name),
-             "save the model again");
-
-  std::vector<const SafetensorsEntry*> matched;
-  for (const core::Parameter& parameter : parameters) {
-    const auto found = entries.find(short_name(parameter.name));
-    if (found == entries.end())
-      refuse(file.path(), fmt::format("there is no tensor {}", parameter.name),
-             "use the file of a GPT-2 language model");
-    check_fits(file, *found->second, parameter);
-    matched.push_back(found->second);
-    entries.erase(found);
-  }
-
-  if (const auto head = entries.find("lm_head.weight"); head != entries.end()) {
-    const SafetensorsEntry& embedding = *matched.front();
-    check(short_name(embedding.name) == "wte.weight", "the embedding comes first");
-    if (head->second->shape != embedding.shape ||
-        !at::equal(file.view(*head->second), file.view(embedding)))
-      refuse(file.path(), "tensor lm_head.weight differs from wte.weight",
-             "this GPT-2 ties its head to the embedding");
-    entries.erase(head);
-  }
-  std::erase_if(entries, [](const auto& item) { return is_saved_mask(item.first); });
-  if (!entries.empty())
-    refuse(file.path(),
-           fmt::format("tensor {} is none of the model's", entries.begin()->second->name),
-           "use the file of a GPT-2 language model");
-  return matched;
+const Gpt2& as_gpt2(const Model& model) {
+  const auto* gpt2 = dynamic_cast<const Gpt2*>(&model);
+  if (gpt2 == nullptr)
+    throw Error(ErrorKind::configuration,
+                "model.weights: a Hugging Face folder is for the model gpt2 only",
+                "set model.weights to a checkpoint, or to a safetensors file of `trireme convert`");
+  return *gpt2;
 }
 
 }  // namespace
 
+std::vector<storage::LazyTensor> read_pretrained(const std::filesystem::path& folder) {
+  return weights_of(std::make_shared<const SafetensorsFile>(folder / "model.safetensors"));
+}
+
+void check_pretrained(const Model& model, const std::filesystem::path& folder) {
+  check_config(folder / "config.json", as_gpt2(model).settings());
+}
+
 void load_pretrained(Model& model, const std::filesystem::path& folder) {
-  const auto* gpt2 = dynamic_cast<const Gpt2*>(&model);
-  if (gpt2 == nullptr)
-    throw Error(ErrorKind::configuration, "model.weights is for the model gpt2 only",
-                "set model.weights to null, or resume from a checkpoint");
-  check_config(folder / "config.json", gpt2->settings());
-  const SafetensorsFile file(folder / "model.safetensors");
-  const core::ParameterSet parameters = model.parameters();
-  const std::vector<const SafetensorsEntry*> entries = match(file, parameters);
-  const at::NoGradGuard no_grad;
-  for (size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.copy_(file.view(*entries[i]));
+  check_pretrained(model, folder);
+  load_weights(model, read_pretrained(folder), folder / "model.safetensors");
+}
+
+json pretrained_config(const Gpt2Settings& s, at::ScalarType dtype) {
+  const json n_inner = s.n_inner ? json(*s.n_inner) : json();
+  // Hugging Face's default for the two tokens is 50256, which smaller vocabularies do not have.
+  constexpr int64_t end_of_text = 50256;
+  const json special = s.vocab_size > end_of_text ? json(end_of_text) : json();
+  const char* type = dtype == at::kHalf       ? "float16"
+                     : dtype == at::kBFloat16 ? "bfloat16"
+                                              : "float32";
+  return {{"model_type", "gpt2"},
+          {"architectures", {"GPT2LMHeadModel"}},
+          {"vocab_size", s.vocab_size},
+          {"n_positions", s.n_positions},
+          {"n_embd", s.n_embd},
+          {"n_layer", s.n_layer},
+          {"n_head", s.n_head},
+          {"n_inner", n_inner},
+          {"activation_function", "gelu_new"},
+          {"resid_pdrop", s.dropout},
+          {"embd_pdrop", s.dropout},
+          {"attn_pdrop", s.dropout},
+          {"layer_norm_epsilon", s.layer_norm_epsilon},
+          {"scale_attn_weights", true},
+          {"tie_word_embeddings", true},
+          {"bos_token_id", special},
+          {"eos_token_id", special},
+          {"torch_dtype", type}};
 }
 
 }  // namespace trireme::model

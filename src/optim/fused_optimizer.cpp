@@ -213,6 +213,17 @@ void FusedOptimizer::step(const StepInputs& inputs) {
   for (const Entry& entry : entries_) entry.parameter.tensor.unsafeGetTensorImpl()->bump_version();
 }
 
+std::vector<at::Tensor> FusedOptimizer::precise(const core::ParameterSet& parameters) const {
+  std::vector<at::Tensor> values;
+  for (const core::Parameter& parameter : parameters) {
+    const auto entry = std::ranges::find_if(entries_, [&](const Entry& one) {
+      return one.master.defined() && one.parameter.name == parameter.name;
+    });
+    values.push_back(entry == entries_.end() ? parameter.tensor.detach() : entry->master);
+  }
+  return values;
+}
+
 void FusedOptimizer::save_state(core::StateWriter& out) const {
   out.scalar("optim/steps", *steps_.const_data_ptr<int64_t>());
   for (const Entry& entry : entries_) {

@@ -18,6 +18,8 @@ class FusedOptimizer final : public Optimizer {
 
   void step(const StepInputs& inputs) override;
   void parameters_changed() override;
+  [[nodiscard]] std::vector<at::Tensor> precise(
+      const core::ParameterSet& parameters) const override;
   [[nodiscard]] const at::Tensor& steps() const override { return steps_; }
   void save_state(core::StateWriter& out) const override;
   void load_state(const core::StateReader& in) override;

@@ -60,7 +60,7 @@ Digest digest_of(const core::Parameter& p) {
 
 std::vector<Digest> unpack(const std::string& bytes) {
   std::vector<Digest> digests(bytes.size() / sizeof(Digest));
-  std::memcpy(digests.data(), bytes.data(), bytes.size());
+  if (!digests.empty()) std::memcpy(digests.data(), bytes.data(), bytes.size());
   return digests;
 }
 

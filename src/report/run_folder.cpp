@@ -49,14 +49,16 @@ int64_t attempt_of(const std::filesystem::path& path) {
 
 /// What has to happen before the files are opened for appending; returns the paths to be chained
 /// into the constructor.
-RunPaths prepare(RunPaths paths, std::optional<int64_t> step) {
-  const auto keep = [step](const nlohmann::json& record) {
-    return keeps_record(record, step);
-  };
-  storage::truncate_jsonl(paths.metrics(), keep);
-  storage::truncate_jsonl(paths.eval(), keep);
+RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resumed) {
+  std::optional<int64_t> step, evaluated;
+  if (resumed) step = resumed->step, evaluated = resumed->evaluated;
+  storage::remove_temporaries(paths.root);
   storage::truncate_jsonl(
-      paths.events(), [step](const nlohmann::json& record) { return keeps_event(record, step); });
+      paths.metrics(), [&](const nlohmann::json& record) { return keeps_record(record, step); });
+  storage::truncate_jsonl(
+      paths.eval(), [&](const nlohmann::json& record) { return keeps_record(record, evaluated); });
+  storage::truncate_jsonl(
+      paths.events(), [&](const nlohmann::json& record) { return keeps_event(record, step); });
   // Scripts take an absent exit.json for a run that is under way or was lost; an old one would lie
   // to them.
   std::error_code error;
@@ -81,10 +83,10 @@ int64_t last_attempt(const RunPaths& paths) {
 }
 
 RunFolder::RunFolder(RunPaths paths, std::string_view config_yaml,
-                     std::optional<int64_t> resumed_step, std::vector<std::string> hosts)
+                     std::optional<Resumed> resumed, std::vector<std::string> hosts)
     : hosts_(std::move(hosts)),
       attempt_(last_attempt(paths) + 1),
-      paths_(prepare(std::move(paths), resumed_step)),
+      paths_(prepare(std::move(paths), resumed)),
       metrics_(paths_.metrics()),
       eval_(paths_.eval()),
       events_(paths_.events()) {

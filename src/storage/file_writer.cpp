@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <utility>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 namespace trireme::storage {
@@ -21,9 +20,9 @@ constexpr size_t piece_bytes = 1 << 20;
 
 FileWriter::FileWriter(std::filesystem::path path, int64_t total_bytes)
     : path_(std::move(path)), total_bytes_(total_bytes) {
-  do fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  while (fd_ < 0 && errno == EINTR);
-  if (fd_ < 0) throw_write_error(path_, "cannot be made", errno);
+  const int fd = create_file(path_.c_str());
+  if (fd < 0) throw_write_error(path_, "cannot be made", -fd);
+  fd_ = fd;
 }
 
 FileWriter::~FileWriter() {

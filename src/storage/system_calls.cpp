@@ -4,18 +4,26 @@
 
 #include <cerrno>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace trireme::storage {
-namespace {
 
-int acted_out(core::fault::Action action) {
+int fault_at(std::string_view site) {
+  const core::fault::Action action = core::fault::at(site);
   if (action == core::fault::Action::enospc) return ENOSPC;
   if (action == core::fault::Action::eio) return EIO;
   return 0;
 }
 
-}  // namespace
+int create_file(const char* path) {
+  if (const int error = fault_at("storage.open")) return -error;
+  for (;;) {
+    const int fd = ::open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) return fd;
+    if (errno != EINTR) return -errno;
+  }
+}
 
 WriteResult write_all(int fd, const void* data, size_t bytes) {
   return write_all(fd, data, bytes, ::write);
@@ -23,7 +31,7 @@ WriteResult write_all(int fd, const void* data, size_t bytes) {
 
 WriteResult write_all(int fd, const void* data, size_t bytes, WriteCall call) {
   WriteResult result;
-  if (const int error = acted_out(core::fault::at("storage.write"))) return {0, error};
+  if (const int error = fault_at("storage.write")) return {0, error};
   const auto* next = static_cast<const char*>(data);
   while (result.written < bytes) {
     const ssize_t n = call(fd, next + result.written, bytes - result.written);
@@ -38,15 +46,17 @@ WriteResult write_all(int fd, const void* data, size_t bytes, WriteCall call) {
 }
 
 int sync_file(int fd) {
-  if (const int error = acted_out(core::fault::at("storage.fsync"))) return error;
+  if (const int error = fault_at("storage.fsync")) return error;
   while (::fsync(fd) != 0)
     if (errno != EINTR) return errno;
   return 0;
 }
 
 int close_file(int fd) {
+  const int fault = fault_at("storage.close");
   // On Linux the descriptor is gone even after EINTR.
-  return ::close(fd) == 0 || errno == EINTR ? 0 : errno;
+  const int error = ::close(fd) == 0 || errno == EINTR ? 0 : errno;
+  return fault != 0 ? fault : error;
 }
 
 }  // namespace trireme::storage

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include <sys/types.h>
 
@@ -18,11 +19,17 @@ WriteResult write_all(int fd, const void* data, size_t bytes);
 /// The same by another call than the system's, for tests.
 WriteResult write_all(int fd, const void* data, size_t bytes, WriteCall call);
 
+/// Makes a file that must not exist; returns its descriptor, or -errno. Fault site "storage.open".
+int create_file(const char* path);
+
 /// fsync; returns 0 or errno. A failed one is not tried again: the kernel has dropped the bytes.
 /// Fault site "storage.fsync".
 int sync_file(int fd);
 
-/// Closes whatever happens; returns 0 or errno.
+/// Closes whatever happens; returns 0 or errno. Fault site "storage.close".
 int close_file(int fd);
+
+/// The errno that a fault set for `site` acts out; 0: none.
+int fault_at(std::string_view site);
 
 }  // namespace trireme::storage

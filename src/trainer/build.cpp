@@ -2,8 +2,8 @@
 
 #include <variant>
 
-#include "model/pretrained.h"
 #include "model/registry.h"
+#include "trainer/weights.h"
 
 #include <trireme/data/open.h>
 #include <trireme/optim/groups.h>
@@ -25,14 +25,18 @@ DataParts open_data(const RunConfig& config) {
   return parts;
 }
 
+core::RandomKey initial_random(const RunConfig& config) {
+  return core::RandomKey(static_cast<uint64_t>(config.run.seed)).fold("model");
+}
+
 std::unique_ptr<model::Model> build_model(const RunConfig& config, const precision::Precision& precision,
                                           const data::Dataset& data, at::Device device, Weights weights) {
   std::unique_ptr<model::Model> model = model::create_model(config.model);
   model->check_data(data.properties());
   model->build({.device = device,
                 .dtype = precision.parameters,
-                .random = core::RandomKey(static_cast<uint64_t>(config.run.seed)).fold("model")});
-  if (config.model.weights && weights == Weights::as_configured) model::load_pretrained(*model, *config.model.weights);
+                .random = initial_random(config)});
+  if (config.model.weights && weights == Weights::as_configured) load_weights(*model, *config.model.weights);
   return model;
 }
 
@@ -52,6 +56,7 @@ Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data
       parts.precision.reduce);
   parts.optimizer = optim::make_optimizer(config.optim, parts.parameters);
   parts.scaler = std::make_unique<precision::LossScaler>(parts.precision, device);
+  if (config.ema.decay) parts.average = std::make_unique<optim::WeightAverage>(config.ema, parts.parameters, *parts.optimizer);
   return parts;
 }
 

@@ -3,9 +3,11 @@
 #include <memory>
 
 #include <trireme/comm/communicator.h>
+#include <trireme/core/random.h>
 #include <trireme/data/dataset.h>
 #include <trireme/model/model.h>
 #include <trireme/optim/optimizer.h>
+#include <trireme/optim/weight_average.h>
 #include <trireme/parallel/gradient_reducer.h>
 #include <trireme/precision/loss_scaler.h>
 #include <trireme/precision/precision.h>
@@ -33,6 +35,7 @@ struct Parts {
   std::unique_ptr<parallel::GradientReducer> reducer;
   std::unique_ptr<optim::Optimizer> optimizer;
   std::unique_ptr<precision::LossScaler> scaler;
+  std::unique_ptr<optim::WeightAverage> average;  ///< null without ema.decay
 };
 
 /// Where the initial values come from: a checkpoint that is read next needs no pretrained weights.
@@ -42,6 +45,8 @@ enum class Weights { as_configured, from_checkpoint };
 [[nodiscard]] std::optional<int64_t> sequence_length(const RunConfig& config);
 
 [[nodiscard]] DataParts open_data(const RunConfig& config);
+/// The key from which a model's first values are drawn.
+[[nodiscard]] core::RandomKey initial_random(const RunConfig& config);
 /// The model alone, with its pretrained weights if the configuration names some, checked against the data.
 [[nodiscard]] std::unique_ptr<model::Model> build_model(const RunConfig& config, const precision::Precision& precision,
                                                         const data::Dataset& data, at::Device device, Weights weights);

@@ -51,6 +51,13 @@ void Checkpoints::find(const std::string& resume) {
   reader_.emplace(path);
   resumed_ = true;
   extras_ = reader_->manifest().extras;
+  if (extras_.value("contents", "") == "weights")
+    throw Error(ErrorKind::configuration, path + ": holds weights alone, a run cannot go on from it",
+                "set model.weights to it, and run.dir to another folder");
+  if (all_->rank() != 0) return;
+  for (const auto& [software, mine] : std::initializer_list<std::pair<const char*, std::string>>{{"trireme", TRIREME_VERSION}, {"libtorch", TORCH_VERSION}})
+    if (const std::string theirs = extras_.value(software, mine); theirs != mine)
+      log::info("the checkpoint was written with {} {}, this is {}: the resume is exact only if both compute alike", software, theirs, mine);
 }
 
 void Checkpoints::set_aside(std::optional<int64_t> later_than) {

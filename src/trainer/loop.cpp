@@ -84,6 +84,10 @@ void Loop::train_one_step() {
   }
   PublishedStep published = step_.run(batch->micro_batches, learning_rate(), votes());
   check_metric();
+  if (context_.parts.average) {
+    const telemetry::PhaseScope phase(recorder, telemetry::Phase::optimizer);
+    context_.parts.average->update(state_.step + 1, published.nonfinite);
+  }
   const data::GlobalBatch& global = batch->global;
   state_.step += 1;
   state_.position = global.position_after;
@@ -193,8 +197,14 @@ void Loop::require_lock() {
 
 void Loop::evaluate() {
   decide_all();
+  std::optional<optim::WeightAverage::Scope> averaged;
+  if (context_.parts.average && context_.config.ema.evaluate) {
+    before_update();  // what a save has not copied yet must not change
+    averaged.emplace(*context_.parts.average);
+  }
   const report::EvalMetrics result =
       evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device.type(), state_.step);
+  averaged.reset();
   last_evaluated_ = state_.step;
   const guard::EarlyStopping::Decision decision =
       context_.early_stopping.observe(state_.step, metric_of(result, context_.config.eval.metric));

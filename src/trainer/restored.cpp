@@ -12,6 +12,7 @@
 
 #include "model/registry.h"
 #include "trainer/run_state.h"
+#include "trainer/weights.h"
 
 namespace trireme::trainer {
 namespace {
@@ -35,10 +36,25 @@ std::filesystem::path configuration_of(const std::filesystem::path& checkpoint) 
   return report::RunPaths{std::filesystem::absolute(checkpoint).parent_path().parent_path()}.config();
 }
 
+/// The model of a configuration before its first step.
+RestoredModel configured_model(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  RestoredModel made;
+  made.configuration = config::load<RunConfig>(file.string(), overrides);
+  const RunConfig& config = made.configuration.value;
+  made.device = device::select(config.device);
+  made.precision = precision::resolve(config.precision, made.device.type());
+  made.model = model::create_model(config.model);
+  made.model->build({.device = made.device, .dtype = made.precision.parameters, .random = initial_random(config)});
+  if (config.model.weights) load_weights(*made.model, *config.model.weights);
+  made.model->set_training(false);
+  return made;
+}
+
 }  // namespace
 
 RestoredModel restore_model(const std::filesystem::path& path, const std::string& which,
                             const std::vector<std::string>& overrides) {
+  if (std::error_code error; std::filesystem::is_regular_file(path, error)) return configured_model(path, overrides);
   RestoredModel restored;
   restored.checkpoint = choose_checkpoint(path, which);
   const checkpoint::Reader reader(restored.checkpoint);

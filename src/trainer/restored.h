@@ -11,18 +11,19 @@
 
 namespace trireme::trainer {
 
-/// A trained model as a checkpoint holds it, for evaluation and prediction.
+/// A model for evaluation and prediction, most often as a checkpoint holds it.
 struct RestoredModel {
   config::Loaded<RunConfig> configuration;  ///< of the run, with the overrides
-  std::filesystem::path checkpoint;
+  std::filesystem::path checkpoint;  ///< empty if the model is a configuration's
   int64_t step = 0;
   precision::Precision precision;
   at::Device device = at::Device(at::kCPU);
   std::unique_ptr<model::Model> model;  ///< in evaluation mode
 };
 
-/// `path` is a run folder or a checkpoint of one. `which`, for a run folder: latest, or a step. Errors: no_checkpoint,
-/// data_damaged, configuration.
+/// `path` is a run folder or a checkpoint of one, or a configuration file: then the model is that of step 0, with
+/// model.weights. `which`, for a run folder: latest, or a step. Errors: no_checkpoint, data_damaged, configuration,
+/// model_refused.
 [[nodiscard]] RestoredModel restore_model(const std::filesystem::path& path, const std::string& which,
                                           const std::vector<std::string>& overrides);
 

@@ -10,6 +10,7 @@
 #include "model/config.h"
 #include <trireme/optim/config.h>
 #include <trireme/optim/schedule.h>
+#include <trireme/optim/weight_average.h>
 #include <trireme/parallel/config.h>
 #include <trireme/precision/config.h>
 #include <trireme/telemetry/config.h>
@@ -101,6 +102,7 @@ struct RunConfig {
   TrainSection train;
   EvalSection eval;
   optim::OptimConfig optim;
+  optim::EmaConfig ema;
   optim::ScheduleConfig schedule;
   precision::PrecisionConfig precision;
   parallel::ParallelConfig parallel;
@@ -117,6 +119,7 @@ struct RunConfig {
     b.section("train", train);
     b.section("eval", eval);
     b.section("optim", optim);
+    b.section("ema", ema);
     b.section("schedule", schedule);
     b.section("precision", precision);
     b.section("parallel", parallel);

@@ -120,6 +120,7 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
       config.eval.mode == "max" ? guard::EarlyStopping::Mode::max : guard::EarlyStopping::Mode::min, config.eval.patience);
   for (core::Stateful* component : std::initializer_list<core::Stateful*>{&state, parts.optimizer.get(), parts.scaler.get(), &early_stopping})
     checkpoints.add(*component);
+  if (parts.average) checkpoints.add(*parts.average);
   if (checkpoints.resumed()) checkpoints.restore();
   if (checkpoints.resumed() && state.global_batch != layout.global_batch)
     throw Error(ErrorKind::configuration,
@@ -129,9 +130,10 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
 
   std::unique_ptr<report::RunFolder> folder;
   const int64_t attempt = std::stoll(on_rank_0(*all, [&] {
-    folder = std::make_unique<report::RunFolder>(paths, config::to_yaml(loaded.resolved),
-                                                 checkpoints.resumed() ? std::optional(state.step) : std::nullopt,
-                                                 report::hosts_of(world.ranks()));
+    std::optional<report::RunFolder::Resumed> resumed;
+    if (checkpoints.resumed())
+      resumed = {.step = state.step, .evaluated = early_stopping.history().empty() ? -1 : early_stopping.history().back().step};
+    folder = std::make_unique<report::RunFolder>(paths, config::to_yaml(loaded.resolved), resumed, report::hosts_of(world.ranks()));
     return std::to_string(folder->attempt());
   }));
   telemetry::Recorder recorder;

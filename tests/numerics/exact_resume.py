@@ -24,6 +24,7 @@ def configuration(folder):
         train={"steps": STEPS, "batch_size": 3, "accumulate": 2},
         eval={"every_steps": 20, "at_end": True},
         optim={"name": "adamw", "lr": 2e-3},
+        ema={"decay": 0.9},
         schedule={"name": "cosine", "warmup_steps": 5},
         checkpoint={"every_steps": 7, "keep_last": 2},
         telemetry={"log_every": 1},

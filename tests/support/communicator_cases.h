@@ -71,21 +71,22 @@ inline std::vector<at::Tensor> inputs_of_all(int ranks, at::ScalarType dtype, in
 
 inline void all_reduce(Communicator& ranks) {
   for (const auto dtype : reduced_types)
-    for (const auto op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min})
-      for (const int64_t size : sizes) {
-        const auto inputs = inputs_of_all(ranks.size(), dtype, size);
+    for (const int64_t size : sizes) {
+      const auto inputs = inputs_of_all(ranks.size(), dtype, size);
+      for (const auto op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
         const at::Tensor values = inputs[static_cast<std::size_t>(ranks.rank())].clone();
         ranks.all_reduce(values, op)->wait();
         EXPECT_TRUE(same_bits(values, reduce_reference(inputs, op)))
             << dtype << " op " << static_cast<int>(op) << " size " << size;
       }
+    }
 }
 
 inline void reduce_scatter(Communicator& ranks) {
   for (const auto dtype : reduced_types)
-    for (const auto op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min})
-      for (const int64_t size : sizes) {
-        const auto inputs = inputs_of_all(ranks.size(), dtype, size * ranks.size());
+    for (const int64_t size : sizes) {
+      const auto inputs = inputs_of_all(ranks.size(), dtype, size * ranks.size());
+      for (const auto op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
         const at::Tensor in = inputs[static_cast<std::size_t>(ranks.rank())].clone();
         const at::Tensor out = at::empty({size}, dtype);
         ranks.reduce_scatter(out, in, op)->wait();
@@ -94,6 +95,7 @@ inline void reduce_scatter(Communicator& ranks) {
         EXPECT_TRUE(same_bits(out, expected))
             << dtype << " op " << static_cast<int>(op) << " size " << size;
       }
+    }
 }
 
 inline void reduce_scatter_into_its_own_part(Communicator& ranks) {
@@ -122,14 +124,16 @@ inline void all_gather(Communicator& ranks) {
 }
 
 inline void broadcast(Communicator& ranks) {
-  for (int root = 0; root < ranks.size(); ++root)
-    for (const auto dtype : moved_types)
-      for (const int64_t size : sizes) {
-        const at::Tensor values = values_of(ranks.rank(), dtype, size);
+  for (const auto dtype : moved_types)
+    for (const int64_t size : sizes) {
+      const auto inputs = inputs_of_all(ranks.size(), dtype, size);
+      for (int root = 0; root < ranks.size(); ++root) {
+        const at::Tensor values = inputs[static_cast<std::size_t>(ranks.rank())].clone();
         ranks.broadcast(values, root)->wait();
-        EXPECT_TRUE(same_bits(values, values_of(root, dtype, size)))
+        EXPECT_TRUE(same_bits(values, inputs[static_cast<std::size_t>(root)]))
             << dtype << " root " << root << " size " << size;
       }
+    }
 }
 
 inline void all_to_all(Communicator& ranks) {

@@ -37,7 +37,8 @@ class Reader final : public core::StateReader {
   [[nodiscard]] const Manifest& manifest() const { return manifest_; }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
-  /// Reads all files and compares them with their hashes. Error data_damaged for the first that is
+  /// Reads all files, several at a time by as many threads as there are cores, and compares them
+  /// with their hashes. Error data_damaged for the first (as the manifest lists them) that is
   /// damaged, missing, or a shard that does not belong here.
   void verify() const;
 

@@ -52,8 +52,9 @@ class Store {
   /// Returns that folder, empty if there was nothing to move. Error storage.
   std::filesystem::path set_aside(std::optional<int64_t> step) const;
 
-  /// Removes what dead attempts left of unfinished or half-deleted checkpoints. Nobody may be
-  /// saving into the folder. Returns the names removed.
+  /// Removes what dead attempts left of unfinished or half-deleted checkpoints, and gives one that
+  /// died in the moment of being replaced its name back. Nobody may be saving into the folder.
+  /// Returns the names removed.
   std::vector<std::string> remove_stale() const;
 
  private:

@@ -5,6 +5,7 @@
 #include <trireme/optim/config.h>
 
 #include <memory>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -32,6 +33,10 @@ class Optimizer : public core::Stateful {
   /// Call after parameters were changed by others (weights loaded, broadcast): takes the masters
   /// from them again.
   virtual void parameters_changed() = 0;
+  /// The most precise values there are of each of these parameters: the float32 master, or the
+  /// parameter itself.
+  [[nodiscard]] virtual std::vector<at::Tensor> precise(
+      const core::ParameterSet& parameters) const = 0;
   /// 0-dim int64 on the device: the updates made, without the skipped ones.
   [[nodiscard]] virtual const at::Tensor& steps() const = 0;
 };

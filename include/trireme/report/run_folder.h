@@ -26,11 +26,17 @@ void make_run_folder(const RunPaths& paths);
 /// line.
 class RunFolder {
  public:
+  /// What the state that a run goes on from has seen.
+  struct Resumed {
+    int64_t step = 0;
+    int64_t evaluated = -1;  ///< the step of its last evaluation; the one of `step` may be to come
+  };
   /// Opens the folder, which make_run_folder() made, for a new attempt: cuts metrics and
-  /// evaluations back to `resumed_step` (without one: to nothing), removes exit.json of the attempt
-  /// before, writes config.yaml. Of the events only the later `saved` and `skipped` go, which are
-  /// undone; what happened to attempts (failed, preempted, ...) stays. Throws kind `storage`.
-  RunFolder(RunPaths paths, std::string_view config_yaml, std::optional<int64_t> resumed_step,
+  /// evaluations back to `resumed` (without it: to nothing), removes exit.json of the attempt
+  /// before and what replace_file() left of it, writes config.yaml. Of the events only the later
+  /// `saved` and `skipped` go, which are undone; what happened to attempts (failed, preempted, ...)
+  /// stays. Throws kind `storage`.
+  RunFolder(RunPaths paths, std::string_view config_yaml, std::optional<Resumed> resumed,
             std::vector<std::string> hosts);
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;

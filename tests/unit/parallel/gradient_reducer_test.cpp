@@ -369,6 +369,8 @@ TEST(GradientReducer, NoticesCreateGraphInsideBackward) {
   });
   EXPECT_EQ(error.kind(), ErrorKind::plugin_failed);
   EXPECT_THAT(error.message(), HasSubstr("parameter 'w'"));
+  // Such a gradient holds its graph, the graph the parameter, and that the gradient.
+  set[0].tensor.mutable_grad() = at::Tensor();
 }
 
 TEST(GradientReducer, RefusesASecondBackwardOfTheLastMicroStep) {

@@ -48,7 +48,9 @@ class Folder : public testing::Test {
     row[index_of(Item::steps)] = 1;
     return window_of({row, row});
   }
-  RunFolder open(std::optional<int64_t> resumed) {
+  RunFolder open(std::optional<int64_t> step) {
+    std::optional<RunFolder::Resumed> resumed;
+    if (step) resumed = {.step = *step, .evaluated = *step};
     return {paths_, "model: {}\n", resumed, {"n1", "n2"}};
   }
 
@@ -102,6 +104,27 @@ TEST_F(Folder, AResumeCutsBackSoThatNoStepAppearsTwice) {
   folder.log_metrics({.step = 30}, window());
   EXPECT_THAT(steps(paths_.metrics()), ElementsAre(10, 20, 30));
   EXPECT_EQ(lines(paths_.metrics()).back().at("attempt"), 2);
+}
+
+TEST_F(Folder, AnEvaluationThatTheCheckpointDoesNotKnowIsToCome) {
+  {
+    RunFolder folder = open({});
+    for (const int64_t step : {10, 20}) folder.log_metrics({.step = step}, window());
+    for (const int64_t step : {10, 20})
+      folder.log_eval({.step = step, .loss = 0, .metrics = {}, .samples = 0});
+  }
+  const RunFolder folder(paths_, "model: {}\n", RunFolder::Resumed{.step = 20, .evaluated = 10},
+                         {"n1"});
+  EXPECT_THAT(steps(paths_.metrics()), ElementsAre(10, 20));
+  EXPECT_THAT(steps(paths_.eval()), ElementsAre(10));
+}
+
+TEST_F(Folder, TemporariesOfAKilledProcessAreRemoved) {
+  const auto stale = paths_.root / "metrics.jsonl.tmp-0123abcd", other = paths_.root / "x.tmp-mine";
+  for (const auto& path : {stale, other}) std::ofstream(path) << "{}\n";
+  const RunFolder folder = open({});
+  EXPECT_FALSE(std::filesystem::exists(stale));
+  EXPECT_TRUE(std::filesystem::exists(other));
 }
 
 TEST_F(Folder, AFreshStartKeepsOnlyTheHistoryOfAttempts) {
