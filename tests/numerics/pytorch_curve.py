@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Given PyTorch's initial weights, data order and settings, training reproduces PyTorch's losses and gradient norms."""
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import unittest
 
@@ -42,11 +44,12 @@ class PytorchCurve(unittest.TestCase):
         runs.succeed("train", config, ranks=ranks)
         return runs.metrics(run)
 
-    def compare(self, records):
-        self.assertEqual(len(records), len(self.curve["fp32"]["loss"]))
+    def compare(self, records, curve=None):
+        curve = curve or self.curve["fp32"]
+        self.assertEqual(len(records), len(curve["loss"]))
         for index, record in enumerate(records):
             for ours, theirs in (("loss", "loss"), ("grad_norm", "grad_norm"), ("lr", "lr")):
-                reference = self.curve["fp32"][theirs][index]
+                reference = curve[theirs][index]
                 self.assertLessEqual(abs(record[ours] - reference), TOLERANCE * abs(reference), f"{ours} of step {index + 1}")
 
     def test_one_rank(self):
@@ -54,6 +57,15 @@ class PytorchCurve(unittest.TestCase):
 
     def test_two_ranks_with_two_micro_batches(self):
         self.compare(self.train("two", ranks=2, batch_size=2))
+
+    def test_the_pytorch_at_hand(self):
+        if os.environ.get("TRIREME_PEERS") != "1":
+            runs.skip(self, "needs --peers")
+        python = os.environ.get("TRIREME_PEERS_PYTHON", runs.ROOT / ".deps/peers/bin/python")
+        file = self.folder / "curve.json"
+        subprocess.run([python, REFERENCE / "gpt2_reference.py", "--curve", file], env=runs.environment(), check=True, timeout=300,
+                       capture_output=True)
+        self.compare(self.train("live", ranks=2, batch_size=4), json.loads(file.read_text()))
 
 
 if __name__ == "__main__":

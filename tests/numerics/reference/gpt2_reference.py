@@ -2,7 +2,8 @@
 
 Regenerate the whole folder from the root of the repository (after `launch/setup --peers`), about 15 seconds:
     OMP_NUM_THREADS=1 .deps/peers/bin/python tests/numerics/reference/gpt2_reference.py
-`--check` writes nothing and prints how far other threads, accumulation and fp64 move the curve.
+`--check` writes nothing and prints how far other threads, accumulation and fp64 move the curve. `--curve FILE` trains from the
+committed weights with the PyTorch at hand and writes its fp32 curve alone: the live comparison of launch/test --peers.
 
 Written beside this file:
     gpt2/{config.json,model.safetensors}  the initial weights as a Hugging Face folder (fp32, no dropout)
@@ -159,6 +160,7 @@ def main():
     parser.add_argument(
         "--check", action="store_true", help="print relative distances between variants, write nothing"
     )
+    parser.add_argument("--curve", type=Path, help="write the fp32 curve of this PyTorch to a file, and nothing else")
     arguments = parser.parse_args()
     here = Path(__file__).resolve().parent
     logging.disable_progress_bar()
@@ -166,6 +168,9 @@ def main():
     torch.use_deterministic_algorithms(True)
     stream = token_stream(SAMPLES * RUN["sequence_length"] + 1, MODEL["vocab_size"])
 
+    if arguments.curve:
+        arguments.curve.write_text(json.dumps(train(here / "gpt2", stream, torch.float32)) + "\n")
+        return
     if not arguments.check:
         build_initial().save_pretrained(here / "gpt2")
         (here / "gpt2" / "generation_config.json").unlink(missing_ok=True)
