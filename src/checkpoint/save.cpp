@@ -4,6 +4,7 @@
 #include <trireme/core/error.h>
 #include <trireme/storage/durable.h>
 #include <trireme/storage/file_writer.h>
+#include <trireme/storage/read_back.h>
 
 #include "checkpoint/description.h"
 #include "checkpoint/names.h"
@@ -87,11 +88,18 @@ void Save::copy(HostBuffer& buffer, const Names& which) {
 void Save::write(const std::atomic<bool>& cancelled) {
   if (mine_.error) return;
   mine_ = attempt([&] {
-    return to_text(shard_->write(unfinished_, shard_name(ranks_.rank(), ranks_.size()),
-                                 {{"trireme.step", std::to_string(target_.step)},
-                                  {"trireme.run_id", target_.run_id},
-                                  {"trireme.rank", std::to_string(ranks_.rank())}},
-                                 cancelled));
+    const ShardWriter::Written written =
+        shard_->write(unfinished_, shard_name(ranks_.rank(), ranks_.size()),
+                      {{"trireme.step", std::to_string(target_.step)},
+                       {"trireme.run_id", target_.run_id},
+                       {"trireme.rank", std::to_string(ranks_.rank())}},
+                      cancelled);
+    const fs::path file = unfinished_ / written.file.name;
+    if (target_.read_back && storage::read_back(file) != written.file.hash)
+      throw Error(ErrorKind::storage,
+                  file.native() + ": what comes back from the disk is not what was written",
+                  "the disk, its controller or the network to it damages data: save elsewhere");
+    return to_text(written);
   });
   shard_.reset();  // and with it what it refers to
 }

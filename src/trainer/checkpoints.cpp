@@ -16,8 +16,9 @@
 
 namespace trireme::trainer {
 
-Checkpoints::Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep)
-    : all_(all), store_(folder), keep_(keep),
+Checkpoints::Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep,
+                         bool read_back)
+    : all_(all), store_(folder), keep_(keep), read_back_(read_back),
       // What the model computes with and the optimizer's state change in the update alone.
       saver_(all, {.copied_at_once = [](const std::string& name) { return name.starts_with("buffer/"); }}) {}
 
@@ -111,7 +112,8 @@ void Checkpoints::begin(int64_t step, std::vector<checkpoint::Retention::Score> 
                                        {"configuration", configuration_},
                                        {"data", data_},
                                        {"trireme", TRIREME_VERSION},
-                                       {"libtorch", TORCH_VERSION}}};
+                                       {"libtorch", TORCH_VERSION}},
+                            .read_back = read_back_};
   checkpoint::Retention keep = keep_;
   keep.scores = std::move(scores);
   saver_.begin(writer.collected(), std::move(target), [store = store_, keep = std::move(keep), step](const checkpoint::Committed&) {

@@ -19,7 +19,7 @@ namespace trireme::trainer {
 class Checkpoints {
  public:
   /// `all` is for this alone: its deadline is how long ranks wait for storage.
-  Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep);
+  Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep, bool read_back);
 
   /// What to go on from: `resume` is auto (the newest valid checkpoint of the folder, if any), never, or a checkpoint's path.
   /// Rank 0 looks and tells the others.
@@ -58,6 +58,7 @@ class Checkpoints {
   comm::CommunicatorPtr all_;
   checkpoint::Store store_;
   checkpoint::Retention keep_;
+  bool read_back_;
   checkpoint::Saver saver_;
   std::optional<checkpoint::Reader> reader_;
   std::vector<core::Stateful*> components_;

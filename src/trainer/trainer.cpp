@@ -95,7 +95,8 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
                           {.last = config.checkpoint.keep_last,
                            .best = config.checkpoint.keep_best,
                            .scores = {},
-                           .every_steps = config.checkpoint.keep_every_steps});
+                           .every_steps = config.checkpoint.keep_every_steps},
+                          config.checkpoint.read_back);
   checkpoints.find(config.run.resume);
   if (checkpoints.resumed()) {
     require_same_identity(checkpoints.stored_identity(), loaded.resolved);

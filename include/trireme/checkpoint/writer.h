@@ -33,8 +33,9 @@ struct Collected {
 struct Target {
   std::filesystem::path folder;  ///< the folder of checkpoints, equal on all ranks
   int64_t step = 0;
-  std::string run_id;     ///< letters, digits, '-' and '_'; another for every attempt
-  nlohmann::json extras;  ///< configuration, versions, ...; taken from rank 0
+  std::string run_id;      ///< letters, digits, '-' and '_'; another for every attempt
+  nlohmann::json extras;   ///< configuration, versions, ...; taken from rank 0
+  bool read_back = false;  ///< read every file once more before the checkpoint counts as saved
 };
 
 struct Committed {

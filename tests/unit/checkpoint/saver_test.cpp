@@ -28,7 +28,7 @@ Collected state_of(int64_t rank, int64_t ranks, int64_t salt = 0) {
 }
 
 Target target(const fs::path& folder, int64_t step) {
-  return {folder, step, "run1", nlohmann::json::object()};
+  return {folder, step, "run1", nlohmann::json::object(), /*read_back=*/step % 2 == 0};
 }
 
 bool is_buffer(const std::string& name) {
