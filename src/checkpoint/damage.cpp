@@ -5,6 +5,8 @@
 #include "checkpoint/names.h"
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <system_error>
 
 #include <fmt/core.h>
@@ -22,6 +24,12 @@ void check_present(const fs::path& checkpoint, const StoredFile& file) {
   std::error_code error;
   const fs::path path = checkpoint / file.name;
   const auto bytes = fs::file_size(path, error);
+  // A disk or network that does not answer is no missing shard: going on from an older checkpoint
+  // would abandon a good one.
+  constexpr std::array no_answer = {EACCES, EPERM, EIO, ESTALE, ETIMEDOUT, ENOMEM, EINTR};
+  if (std::ranges::find(no_answer, error.value()) != no_answer.end())
+    throw Error(ErrorKind::storage, fmt::format("{}: {}", path.native(), error.message()),
+                "check the permissions and the file system, then start again");
   if (error) throw_damaged(path, "the shard is missing: " + error.message());
   if (static_cast<int64_t>(bytes) != file.bytes)
     throw_damaged(path, fmt::format("the shard has {} bytes instead of {}", bytes, file.bytes));

@@ -203,7 +203,8 @@ Manifest read_manifest(const std::filesystem::path& checkpoint) {
                 fmt::format("{}: there is no such checkpoint", checkpoint.native()),
                 "name a folder step-... that holds a manifest.json");
   const std::filesystem::path path = checkpoint / manifest_name;
-  if (!std::filesystem::exists(path, error))
+  const auto type = std::filesystem::status(path, error).type();
+  if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::none)
     throw Error(ErrorKind::no_checkpoint, fmt::format("{}: there is no manifest", path.native()),
                 "the folder is no checkpoint, or is one that was not completed; use another");
   const storage::MappedFile file(path);

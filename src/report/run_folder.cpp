@@ -53,12 +53,12 @@ RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resume
   std::optional<int64_t> step, evaluated;
   if (resumed) step = resumed->step, evaluated = resumed->evaluated;
   storage::remove_temporaries(paths.root);
-  storage::truncate_jsonl(
-      paths.metrics(), [&](const nlohmann::json& record) { return keeps_record(record, step); });
+  storage::truncate_jsonl(paths.metrics(),
+                          [&](const nlohmann::json& record) { return keeps_record(record, step); });
   storage::truncate_jsonl(
       paths.eval(), [&](const nlohmann::json& record) { return keeps_record(record, evaluated); });
-  storage::truncate_jsonl(
-      paths.events(), [&](const nlohmann::json& record) { return keeps_event(record, step); });
+  storage::truncate_jsonl(paths.events(),
+                          [&](const nlohmann::json& record) { return keeps_event(record, step); });
   // Scripts take an absent exit.json for a run that is under way or was lost; an old one would lie
   // to them.
   std::error_code error;
@@ -82,8 +82,8 @@ int64_t last_attempt(const RunPaths& paths) {
       {attempt_of(paths.events()), attempt_of(paths.metrics()), attempt_of(paths.eval())});
 }
 
-RunFolder::RunFolder(RunPaths paths, std::string_view config_yaml,
-                     std::optional<Resumed> resumed, std::vector<std::string> hosts)
+RunFolder::RunFolder(RunPaths paths, std::string_view config_yaml, std::optional<Resumed> resumed,
+                     std::vector<std::string> hosts)
     : hosts_(std::move(hosts)),
       attempt_(last_attempt(paths) + 1),
       paths_(prepare(std::move(paths), resumed)),

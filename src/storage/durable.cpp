@@ -45,26 +45,28 @@ void rename_or_throw(const fs::path& from, const fs::path& to) {
   if (error != 0) throw_write_error(to, "rename", error);
 }
 
-/// Returns whether the file system could do it. Fault sites "storage.exchange", for one that cannot,
-/// and "storage.rename".
+/// Returns whether the file system could do it. Fault sites "storage.exchange", for one that
+/// cannot, and "storage.rename".
 bool exchange_names(const fs::path& a, const fs::path& b) {
   if (fault_at("storage.exchange") != 0) return false;
   if (const int error = fault_at("storage.rename")) throw_write_error(b, "rename", error);
   return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
 }
 
-/// The same in three steps, each of which a failure undoes.
+/// The same in three steps, each durable before the next, all undone by a failure.
 void exchange_by_renames(const fs::path& a, const fs::path& b) {
   const fs::path aside = b.native() + replaced_suffix;
   (void)remove_tree(aside);
   rename_or_throw(b, aside);
   try {
+    sync_directory(folder_of(b));
     rename_or_throw(a, b);
   } catch (...) {
     (void)::rename(aside.c_str(), b.c_str());
     throw;
   }
   try {
+    sync_directory(folder_of(b));
     rename_or_throw(aside, a);
   } catch (...) {
     if (::rename(b.c_str(), a.c_str()) == 0) (void)::rename(aside.c_str(), b.c_str());
