@@ -74,7 +74,7 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     recorder.count(telemetry::Counter::comm_calls, static_cast<int64_t>(parts_.reducer.plan().buckets.size()) + 1);
   }
 
-  parts_.before_update();
+  if (parts_.before_update) parts_.before_update();
   // Judge, clip and step; every number stays on the device, equal on all ranks.
   const PhaseScope phase(recorder, Phase::optimizer);
   const optim::GradientHealth health = optim::gradient_health(parts_.reducer.flat());

@@ -44,7 +44,7 @@ class TrainStep {
     at::DeviceType device;
     comm::Communicator& all;
     telemetry::Recorder& recorder;
-    /// Called before parameters and optimizer change: who still reads them is waited for.
+    /// Called before parameters and optimizer change: who still reads them is waited for. May be empty.
     std::function<void()> before_update;
   };
   /// `nominal_weight`: what the loss counts in a full global batch (W0). Backward starts from loss_sum * scale / W0; the
