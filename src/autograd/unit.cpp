@@ -1,7 +1,10 @@
 #include <trireme/autograd/unit.h>
 #include <trireme/core/error.h>
 
+#include <memory>
 #include <utility>
+
+#include <ATen/ATen.h>
 
 namespace trireme::autograd {
 
@@ -13,7 +16,34 @@ core::ParameterSet with_prefix(const std::string& unit, core::ParameterSet set) 
   return set;
 }
 
+// One call of a unit in the graph. Its inputs pass through aliases, whose backward comes after that of
+// everything the unit made of them: the engine runs what is ready in the reverse order of creation.
+class AttendedCall {
+ public:
+  AttendedCall(Unit& unit, UnitAttendant& attendant) : unit_(unit), attendant_(attendant) {}
+
+  void begin_backward() {
+    if (!std::exchange(begun_, true)) attendant_.before_backward(unit_);
+  }
+  void end_backward() {
+    if (std::exchange(ended_, true)) return;
+    begin_backward();  // an input that is passed on comes here first
+    attendant_.after_backward(unit_);
+  }
+
+ private:
+  Unit& unit_;
+  UnitAttendant& attendant_;
+  bool begun_ = false, ended_ = false;
+};
+
+bool in_graph(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.requires_grad();
+}
+
 }  // namespace
+
+UnitAttendant::~UnitAttendant() = default;
 
 Unit::Unit(std::string name, Factory factory)
     : name_(std::move(name)), factory_(std::move(factory)) {}
@@ -29,10 +59,22 @@ void Unit::build(const BuildContext& context) {
   block_->set_training(training_);
 }
 
-// What a strategy does before and after a unit (gather, free, recompute, time) belongs around the
-// one call below.
 std::vector<at::Tensor> Unit::operator()(const std::vector<at::Tensor>& inputs) {
-  return block().forward(inputs);
+  if (attendant_ == nullptr) return block().forward(inputs);
+  attendant_->before_forward(*this);
+  const auto call = std::make_shared<AttendedCall>(*this, *attendant_);
+  std::vector<at::Tensor> seen = inputs;
+  if (at::GradMode::is_enabled())
+    for (at::Tensor& input : seen)
+      if (in_graph(input)) {
+        input = at::alias(input);
+        input.register_hook([call](const at::Tensor&) { call->end_backward(); });
+      }
+  std::vector<at::Tensor> outputs = block().forward(seen);
+  attendant_->after_forward(*this);
+  for (const at::Tensor& output : outputs)
+    if (in_graph(output)) output.register_hook([call](const at::Tensor&) { call->begin_backward(); });
+  return outputs;
 }
 
 at::Tensor Unit::operator()(const at::Tensor& input) {

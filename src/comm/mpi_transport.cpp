@@ -158,7 +158,7 @@ class MpiTransport final : public Transport {
     const int64_t now = steady_ns();
     if (round == 0) pause_began_ = now;
     const int64_t waited = now - pause_began_;
-    if (waited < 150'000) {
+    if (waited < 1'000'000) {
       sched_yield();
       return;
     }

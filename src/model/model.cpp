@@ -19,8 +19,12 @@ LanguageModel::~LanguageModel() = default;
 
 void Model::check_data(const std::vector<std::pair<std::string, int64_t>>&) const {}
 
-void Model::build(const autograd::BuildContext& context) {
-  for (autograd::Unit* unit : units()) unit->build(context);
+void Model::build(const autograd::BuildContext& context,
+                  const std::function<void(autograd::Unit&)>& built) {
+  for (autograd::Unit* unit : units()) {
+    unit->build(context);
+    if (built) built(*unit);
+  }
   std::set<std::string> names;
   for (const core::Parameter& p : parameters())
     check(names.insert(p.name).second, "two parameters of the model are called " + p.name);

@@ -1,6 +1,7 @@
 #include "optim/fused_optimizer.h"
 
 #include <trireme/core/error.h>
+#include <trireme/core/fragments.h>
 
 #include <algorithm>
 #include <cmath>
@@ -59,8 +60,11 @@ float value_or(const at::Tensor& scalar, float otherwise) {
 
 }  // namespace
 
-FusedOptimizer::FusedOptimizer(OptimConfig config, const core::ParameterSet& parameters)
-    : config_(std::move(config)), slot_names_(slot_names(config_)) {
+FusedOptimizer::FusedOptimizer(OptimConfig config, const core::ParameterSet& parameters,
+                               AddOverShards add_over_shards)
+    : config_(std::move(config)),
+      add_over_shards_(std::move(add_over_shards)),
+      slot_names_(slot_names(config_)) {
   check_config(config_);
   const std::vector<ParameterSettings> wanted = plan_groups(config_, parameters);
   std::vector<at::Tensor> tensors, low;
@@ -133,6 +137,10 @@ void FusedOptimizer::update_lamb(std::span<const Slice> slices, float gradient_s
   for (size_t c = 0; c < chunks_.size(); ++c) {
     whole[chunks_[c].entry].values += parts[c].values;
     whole[chunks_[c].entry].directions += parts[c].directions;
+  }
+  if (add_over_shards_) {
+    static_assert(sizeof(SquareSums) == 2 * sizeof(double));
+    add_over_shards_(at::from_blob(whole.data(), {2 * static_cast<int64_t>(whole.size())}, at::kDouble));
   }
   for_each_chunk([&](size_t, const Chunk& chunk) {
     const SquareSums& sums = whole[chunk.entry];
@@ -228,30 +236,27 @@ void FusedOptimizer::save_state(core::StateWriter& out) const {
   out.scalar("optim/steps", *steps_.const_data_ptr<int64_t>());
   for (const Entry& entry : entries_) {
     const std::string& name = entry.parameter.name;
-    if (entry.master.defined()) out.replicated("master/" + name, entry.master.contiguous());
+    if (entry.master.defined())
+      core::save_values(out, "master/" + name, entry.parameter, entry.master);
     for (size_t s = 0; s < slot_names_.size(); ++s)
-      out.replicated("optim/" + slot_names_[s] + "/" + name, entry.slots[s].contiguous());
+      core::save_values(out, "optim/" + slot_names_[s] + "/" + name, entry.parameter,
+                        entry.slots[s]);
   }
 }
 
 void FusedOptimizer::load_state(const core::StateReader& in) {
   const at::NoGradGuard no_grad;
-  const auto read = [&](const std::string& name, const at::Tensor& into) {
-    if (into.is_contiguous()) return in.read_whole(name, into);
-    const at::Tensor plain = at::empty(into.sizes(), into.options());
-    in.read_whole(name, plain);
-    into.copy_(plain);
-  };
   *steps_.mutable_data_ptr<int64_t>() = in.integer("optim/steps");
   for (Entry& entry : entries_) {
     const std::string& name = entry.parameter.name;
     for (size_t s = 0; s < slot_names_.size(); ++s)
-      read("optim/" + slot_names_[s] + "/" + name, entry.slots[s]);
+      core::load_values(in, "optim/" + slot_names_[s] + "/" + name, entry.parameter,
+                        entry.slots[s]);
     if (!entry.master.defined()) continue;
     // A checkpoint of a float32 run has no masters: the parameter that was loaded from it is all
     // there is.
     if (in.has("master/" + name)) {
-      read("master/" + name, entry.master);
+      core::load_values(in, "master/" + name, entry.parameter, entry.master);
       entry.parameter.tensor.copy_(entry.master);
     } else {
       entry.master.copy_(entry.parameter.tensor);
@@ -260,8 +265,9 @@ void FusedOptimizer::load_state(const core::StateReader& in) {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config,
-                                          const core::ParameterSet& parameters) {
-  return std::make_unique<FusedOptimizer>(config, parameters);
+                                          const core::ParameterSet& parameters,
+                                          AddOverShards add_over_shards) {
+  return std::make_unique<FusedOptimizer>(config, parameters, std::move(add_over_shards));
 }
 
 }  // namespace trireme::optim

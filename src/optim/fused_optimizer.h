@@ -14,7 +14,8 @@ namespace trireme::optim {
 /// threads in fixed chunks.
 class FusedOptimizer final : public Optimizer {
  public:
-  FusedOptimizer(OptimConfig config, const core::ParameterSet& parameters);
+  FusedOptimizer(OptimConfig config, const core::ParameterSet& parameters,
+                 AddOverShards add_over_shards);
 
   void step(const StepInputs& inputs) override;
   void parameters_changed() override;
@@ -33,6 +34,7 @@ class FusedOptimizer final : public Optimizer {
   void for_each_chunk(const Work& work) const;
 
   OptimConfig config_;
+  AddOverShards add_over_shards_;
   std::vector<std::string> slot_names_;
   std::vector<ParameterSettings> settings_;  // distinct ones
   std::vector<Entry> entries_;

@@ -85,7 +85,7 @@ std::vector<ParameterSettings> plan_groups(const OptimConfig& config,
   std::vector<ParameterSettings> settings;
   std::vector<bool> used(config.groups.size(), false);
   for (const core::Parameter& p : parameters) {
-    const bool decays = config.decay_all || p.tensor.dim() >= 2;
+    const bool decays = config.decay_all || p.shape().size() >= 2;
     ParameterSettings& own = settings.emplace_back();
     own.weight_decay = decays ? config.weight_decay : 0.0;
     for (size_t i = 0; i < config.groups.size(); ++i) {
@@ -106,16 +106,13 @@ std::vector<ParameterSettings> plan_groups(const OptimConfig& config,
   return settings;
 }
 
-core::ParameterSet freeze(const OptimConfig& config, const core::ParameterSet& parameters) {
+std::set<std::string> frozen_names(const OptimConfig& config,
+                                   const core::ParameterSet& parameters) {
   const std::vector<ParameterSettings> settings = plan_groups(config, parameters);
-  core::ParameterSet trained;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    if (settings[i].frozen)
-      parameters[i].tensor.requires_grad_(false);
-    else
-      trained.push_back(parameters[i]);
-  }
-  return trained;
+  std::set<std::string> frozen;
+  for (size_t i = 0; i < parameters.size(); ++i)
+    if (settings[i].frozen) frozen.insert(parameters[i].name);
+  return frozen;
 }
 
 }  // namespace trireme::optim

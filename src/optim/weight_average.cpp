@@ -1,4 +1,5 @@
 #include <trireme/core/error.h>
+#include <trireme/core/fragments.h>
 #include <trireme/core/log.h>
 #include <trireme/optim/weight_average.h>
 
@@ -47,7 +48,7 @@ WeightAverage::Scope::~Scope() {
 
 void WeightAverage::save_state(core::StateWriter& out) const {
   for (size_t i = 0; i < average_.size(); ++i)
-    out.replicated("ema/" + parameters_[i].name, average_[i]);
+    core::save_values(out, "ema/" + parameters_[i].name, parameters_[i], average_[i]);
 }
 
 void WeightAverage::load_state(const core::StateReader& in) {
@@ -57,7 +58,7 @@ void WeightAverage::load_state(const core::StateReader& in) {
   const std::vector<at::Tensor> weights = optimizer_.precise(parameters_);
   for (size_t i = 0; i < average_.size(); ++i) {
     if (there)
-      in.read_whole("ema/" + parameters_[i].name, average_[i]);
+      core::load_values(in, "ema/" + parameters_[i].name, parameters_[i], average_[i]);
     else
       average_[i].copy_(weights[i]);
   }

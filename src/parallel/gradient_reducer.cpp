@@ -143,6 +143,7 @@ ReduceReport GradientReducer::finish() {
                              std::chrono::steady_clock::now() - start)
                              .count();
     report.busy_ns += work.busy_ns();
+    ++report.calls;
   };
   for (size_t i = 0; i < flights_.size(); ++i) {
     const at::Tensor values = values_of(plan_.buckets[i]);

@@ -1,14 +1,20 @@
 #include "trainer/build.h"
 
+#include <set>
 #include <variant>
 
-#include "model/registry.h"
-#include "trainer/weights.h"
-
+#include <trireme/core/log.h>
 #include <trireme/data/open.h>
 #include <trireme/optim/groups.h>
 #include <trireme/parallel/bucket_plan.h>
+#include <trireme/parallel/gradient_reducer.h>
 #include <trireme/parallel/replicas.h>
+#include <trireme/parallel/shard_plan.h>
+
+#include "model/registry.h"
+#include "model/weights.h"
+#include "parallel/sharded_parameters.h"
+#include "trainer/weights.h"
 
 namespace trireme::trainer {
 
@@ -29,32 +35,84 @@ core::RandomKey initial_random(const RunConfig& config) {
   return core::RandomKey(static_cast<uint64_t>(config.run.seed)).fold("model");
 }
 
-std::unique_ptr<model::Model> build_model(const RunConfig& config, const precision::Precision& precision,
-                                          const data::Dataset& data, at::Device device, Weights weights) {
-  std::unique_ptr<model::Model> model = model::create_model(config.model);
-  model->check_data(data.properties());
-  model->build({.device = device,
-                .dtype = precision.parameters,
-                .random = initial_random(config)});
-  if (config.model.weights && weights == Weights::as_configured) load_weights(*model, *config.model.weights);
-  return model;
+namespace {
+
+std::unique_ptr<parallel::ShardedParameters> make_sharded(const RunConfig& config, comm::World& world, at::ScalarType reduce,
+                                                          telemetry::Recorder& recorder) {
+  std::vector<int> local_sizes;
+  for (const comm::RankInfo& rank : world.ranks()) local_sizes.push_back(rank.local_size);
+  const parallel::ShardGroups groups = parallel::shard_groups(config.parallel, world.rank(), local_sizes);
+  const comm::CommunicatorPtr all = world.all();
+  return std::make_unique<parallel::ShardedParameters>(
+      parallel::ShardedParameters::Ranks{all, all->split(groups.group, groups.shard, "shards"),
+                                         all->split(groups.shard, groups.group, "replicas")},
+      parallel::sharding_of(config.parallel, reduce), recorder);
 }
 
-Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data::Dataset& data, at::Device device, Weights weights) {
+void check_strategy(const RunConfig& config, model::Model& model) {
+  if (config.parallel.strategy != "fsdp") return;
+  if (config.precision.mode == "autocast")
+    throw Error(ErrorKind::configuration,
+                "precision.mode: autocast keeps casts of whole parameters alive until backward, so parallel.strategy: fsdp would free "
+                "nothing",
+                "set precision.mode: parameters, or parallel.strategy: zero2");
+  if (model.units().size() == 1)
+    log::warning("the model is a single unit: fsdp gathers all of it at once, and only its gradients and the optimizer's state need less "
+                 "memory");
+}
+
+}  // namespace
+
+Parts build_parts(const RunConfig& config, comm::World& world, const data::Dataset& data, at::Device device, Weights weights,
+                  telemetry::Recorder& recorder) {
+  const comm::CommunicatorPtr all = world.all();
   Parts parts;
   parts.device = device;
   parts.precision = precision::resolve(config.precision, device.type());
-  parts.model = build_model(config, parts.precision, data, device, weights);
-  parts.parameters = parts.model->parameters();
+  parts.model = model::create_model(config.model);
+  parts.model->check_data(data.properties());
+  check_strategy(config, *parts.model);
+  std::optional<InitialWeights> initial;
+  if (config.model.weights && weights == Weights::as_configured) initial.emplace(config.model, *config.model.weights);
+  std::unique_ptr<parallel::ShardedParameters> sharded;
+  if (config.parallel.strategy != "ddp") sharded = make_sharded(config, world, parts.precision.reduce, recorder);
+
+  // Known before the first unit is built: units are cut at once.
+  const std::set<std::string> frozen = optim::frozen_names(config.optim, model::shapes_of(config.model)->parameters());
+  core::ParameterSet trainable;
+  const auto fill = [&](autograd::Unit& unit) {
+    const core::ParameterSet built = unit.parameters();
+    if (initial) {
+      initial->copy_into(built);
+      initial->copy_into(unit.buffers());
+    }
+    for (const core::Parameter& p : built) {
+      p.tensor.requires_grad_(!frozen.contains(p.name));
+      if (p.tensor.requires_grad()) trainable.push_back(p);
+    }
+    if (!sharded) return;
+    parallel::broadcast_parameters(*all, built, unit.buffers());
+    sharded->add(unit);
+  };
+  parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config)}, fill);
   parts.buffers = parts.model->buffers();
   if (parts.model->tokens_per_sample() > 0) parts.tokens_per_sample = sequence_length(config).value_or(0);
-  parts.trainable = optim::freeze(config.optim, parts.parameters);
-  parallel::broadcast_parameters(*all, parts.parameters, parts.buffers);
-  parts.reducer = std::make_unique<parallel::GradientReducer>(
-      all, parts.trainable,
-      parallel::bucket_sizes(config.parallel, core::elements(parts.trainable) * static_cast<int64_t>(sizeof(float))),
-      parts.precision.reduce);
-  parts.optimizer = optim::make_optimizer(config.optim, parts.parameters);
+
+  optim::AddOverShards add_over_shards;
+  if (sharded) {
+    parts.parameters = sharded->fragments();
+    if (sharded->shard_ranks()->size() > 1)
+      add_over_shards = [shards = sharded->shard_ranks()](const at::Tensor& sums) { shards->all_reduce(sums)->wait(); };
+    parts.data_parallel = std::move(sharded);
+  } else {
+    parts.parameters = parts.model->parameters();
+    parallel::broadcast_parameters(*all, parts.parameters, parts.buffers);
+    parts.data_parallel = std::make_unique<parallel::GradientReducer>(
+        all, trainable,
+        parallel::bucket_sizes(config.parallel, core::elements(trainable) * static_cast<int64_t>(sizeof(float))),
+        parts.precision.reduce);
+  }
+  parts.optimizer = optim::make_optimizer(config.optim, parts.parameters, std::move(add_over_shards));
   parts.scaler = std::make_unique<precision::LossScaler>(parts.precision, device);
   if (config.ema.decay) parts.average = std::make_unique<optim::WeightAverage>(config.ema, parts.parameters, *parts.optimizer);
   return parts;

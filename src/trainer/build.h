@@ -2,16 +2,17 @@
 
 #include <memory>
 
-#include <trireme/comm/communicator.h>
+#include <trireme/comm/world.h>
 #include <trireme/core/random.h>
 #include <trireme/data/dataset.h>
 #include <trireme/model/model.h>
 #include <trireme/optim/optimizer.h>
 #include <trireme/optim/weight_average.h>
-#include <trireme/parallel/gradient_reducer.h>
+#include <trireme/parallel/data_parallel.h>
 #include <trireme/precision/loss_scaler.h>
 #include <trireme/precision/precision.h>
 #include <trireme/precision/scope.h>
+#include <trireme/telemetry/recorder.h>
 
 #include "trainer/run_config.h"
 
@@ -28,11 +29,10 @@ struct Parts {
   at::Device device = at::Device(at::kCPU);
   precision::Precision precision;
   std::unique_ptr<model::Model> model;
-  core::ParameterSet parameters;  ///< all of the model's
-  core::ParameterSet trainable;   ///< without the frozen ones
   core::ParameterSet buffers;
   int64_t tokens_per_sample = 0;  ///< 0 for models without tokens
-  std::unique_ptr<parallel::GradientReducer> reducer;
+  std::unique_ptr<parallel::DataParallel> data_parallel;
+  core::ParameterSet parameters;  ///< what this rank steps and saves of the model's, frozen ones too: whole, or fragments
   std::unique_ptr<optim::Optimizer> optimizer;
   std::unique_ptr<precision::LossScaler> scaler;
   std::unique_ptr<optim::WeightAverage> average;  ///< null without ema.decay
@@ -47,11 +47,9 @@ enum class Weights { as_configured, from_checkpoint };
 [[nodiscard]] DataParts open_data(const RunConfig& config);
 /// The key from which a model's first values are drawn.
 [[nodiscard]] core::RandomKey initial_random(const RunConfig& config);
-/// The model alone, with its pretrained weights if the configuration names some, checked against the data.
-[[nodiscard]] std::unique_ptr<model::Model> build_model(const RunConfig& config, const precision::Precision& precision,
-                                                        const data::Dataset& data, at::Device device, Weights weights);
-/// Model, optimizer and gradient reduction; all ranks call together and leave with equal parameters.
-[[nodiscard]] Parts build_parts(const RunConfig& config, comm::CommunicatorPtr all, const data::Dataset& data, at::Device device,
-                                Weights weights);
+/// Model, optimizer and gradient reduction; all ranks call together and leave with equal parameters. Units are built, filled and
+/// cut one after the other.
+[[nodiscard]] Parts build_parts(const RunConfig& config, comm::World& world, const data::Dataset& data, at::Device device,
+                                Weights weights, telemetry::Recorder& recorder);
 
 }  // namespace trireme::trainer

@@ -30,7 +30,7 @@ Loop::Loop(const Context& context)
     : context_(context), all_(*context.world.all()), state_(context.state),
       loader_(context.data.train, context.sampler, data::TransformChain(context.config.data.transforms, /*training=*/true),
               loader_settings(context.config, context.world, context.layout), state_.position),
-      step_({*context.parts.model, *context.parts.reducer, *context.parts.optimizer, *context.parts.scaler,
+      step_({*context.parts.model, *context.parts.data_parallel, *context.parts.optimizer, *context.parts.scaler,
              context.parts.precision, context.parts.device.type(), all_, context.recorder, [this] { before_update(); }},
             context.parts.model->nominal_weight_per_sample() * static_cast<double>(context.layout.global_batch),
             context.config.train.max_grad_norm),
@@ -42,7 +42,7 @@ Loop::Loop(const Context& context)
                                              .workers = config.data.workers},
                         all_);
   if (!context.checkpoints.resumed()) return;
-  last_saved_ = state_.step;
+  if (context.checkpoints.resumed_from_own()) last_saved_ = state_.step;
   if (!context.early_stopping.history().empty()) last_evaluated_ = context.early_stopping.history().back().step;
   early_stop_ = context.early_stopping.exhausted();
 }
@@ -148,7 +148,7 @@ void Loop::judge_nonfinite(const PublishedStep& step, const Agreed& agreed, cons
     (void)nonfinite_.judge(step.step, std::max(agreed.first_nonfinite_rank, 0));
   } catch (const Error& e) {
     // All ranks are here: the run ends, the checkpoint that is being written shall not be lost with it.
-    if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
+    while (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
     throw Error(e.kind(), e.message() + "\n  " + where, e.hint());
   }
 }
@@ -197,14 +197,21 @@ void Loop::require_lock() {
 
 void Loop::evaluate() {
   decide_all();
+  parallel::DataParallel& data_parallel = *context_.parts.data_parallel;
   std::optional<optim::WeightAverage::Scope> averaged;
   if (context_.parts.average && context_.config.ema.evaluate) {
     before_update();  // what a save has not copied yet must not change
+    data_parallel.settle();
     averaged.emplace(*context_.parts.average);
+    data_parallel.parameters_changed();
   }
   const report::EvalMetrics result =
       evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device.type(), state_.step);
-  averaged.reset();
+  if (averaged) {
+    data_parallel.settle();
+    averaged.reset();
+    data_parallel.parameters_changed();
+  }
   last_evaluated_ = state_.step;
   const guard::EarlyStopping::Decision decision =
       context_.early_stopping.observe(state_.step, metric_of(result, context_.config.eval.metric));
@@ -213,7 +220,7 @@ void Loop::evaluate() {
   save_due_ = save_due_ || among_the_best();
 }
 
-/// Begins a save; if another is under way it is waited for.
+/// Begins a save; if there is no room for another one, what is under way is waited for.
 void Loop::save() {
   decide_all();
   save_due_ = false;
@@ -221,10 +228,11 @@ void Loop::save() {
   if (last_saved_ == state_.step) return;
   require_lock();
   const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
-  if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
+  while (!context_.checkpoints.has_room())
+    if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
   begin_save();
   if (context_.config.checkpoint.async) return;
-  if (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
+  while (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
 }
 
 void Loop::begin_save() {
@@ -241,7 +249,7 @@ void Loop::begin_save() {
 void Loop::save_to_the_end() {
   const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
   require_lock();
-  if (const auto before = context_.checkpoints.finish()) note_save(*before, /*must_succeed=*/false);
+  while (const auto before = context_.checkpoints.finish()) note_save(*before, /*must_succeed=*/false);
   if (last_saved_ == state_.step && !last_save_failed_) return;
   decide_all();
   context_.checkpoints.begin(state_.step, scores());

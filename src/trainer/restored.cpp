@@ -45,7 +45,11 @@ RestoredModel configured_model(const std::filesystem::path& file, const std::vec
   made.precision = precision::resolve(config.precision, made.device.type());
   made.model = model::create_model(config.model);
   made.model->build({.device = made.device, .dtype = made.precision.parameters, .random = initial_random(config)});
-  if (config.model.weights) load_weights(*made.model, *config.model.weights);
+  if (config.model.weights) {
+    const InitialWeights weights(config.model, *config.model.weights);
+    weights.copy_into(made.model->parameters());
+    weights.copy_into(made.model->buffers());
+  }
   made.model->set_training(false);
   return made;
 }

@@ -1,5 +1,7 @@
 #include "trainer/run_state.h"
 
+#include <trireme/core/fragments.h>
+
 #include <ATen/ATen.h>
 
 namespace trireme::trainer {
@@ -21,8 +23,8 @@ void RunState::save_state(core::StateWriter& out) const {
   out.scalar("run/tokens", tokens);
   out.scalar("run/global_batch", global_batch);
   out.scalar("run/skipped", skipped);
-  for (const core::Parameter& p : parameters_) out.replicated("model/" + p.name, p.tensor.detach());
-  for (const core::Parameter& b : buffers_) out.replicated("buffer/" + b.name, b.tensor.detach());
+  for (const core::Parameter& p : parameters_) core::save_values(out, "model/" + p.name, p, p.tensor);
+  for (const core::Parameter& b : buffers_) core::save_values(out, "buffer/" + b.name, b, b.tensor);
 }
 
 void RunState::load_state(const core::StateReader& in) {
@@ -31,8 +33,8 @@ void RunState::load_state(const core::StateReader& in) {
   tokens = in.integer("run/tokens");
   global_batch = in.integer("run/global_batch");
   skipped = in.integer("run/skipped");
-  for (const core::Parameter& p : parameters_) in.read_whole("model/" + p.name, p.tensor.detach());
-  for (const core::Parameter& b : buffers_) in.read_whole("buffer/" + b.name, b.tensor.detach());
+  for (const core::Parameter& p : parameters_) core::load_values(in, "model/" + p.name, p, p.tensor);
+  for (const core::Parameter& b : buffers_) core::load_values(in, "buffer/" + b.name, b, b.tensor);
 }
 
 void load_model_state(const core::StateReader& in, const core::ParameterSet& parameters, const core::ParameterSet& buffers) {

@@ -59,28 +59,34 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
       control_vector = contribution.control(votes, parts_.all.rank(), parts_.all.size());
       control_sum = parts_.all.all_reduce(control_vector);
     }
-    parts_.reducer.begin_backward(last);
+    parts_.data_parallel.begin_backward(last);
     autograd::backward(sums.loss_sum, backward_scale_);
+    parts_.data_parallel.end_backward();
   }
   (void)core::fault::at("step.reduce");
 
   {
     const PhaseScope phase(recorder, Phase::comm_exposed);
     control_sum->wait();
-    const parallel::ReduceReport reduced = parts_.reducer.finish();
+    const parallel::ReduceReport reduced = parts_.data_parallel.finish();
     unused_ = reduced.unused;
     recorder.count(telemetry::Counter::comm_busy_ns, reduced.busy_ns + control_sum->busy_ns());
     recorder.count(telemetry::Counter::comm_bytes, reduced.bytes + static_cast<int64_t>(control_vector.nbytes()));
-    recorder.count(telemetry::Counter::comm_calls, static_cast<int64_t>(parts_.reducer.plan().buckets.size()) + 1);
+    recorder.count(telemetry::Counter::comm_calls, reduced.calls + 1);
   }
 
   if (parts_.before_update) parts_.before_update();
   // Judge, clip and step; every number stays on the device, equal on all ranks.
   const PhaseScope phase(recorder, Phase::optimizer);
-  const optim::GradientHealth health = optim::gradient_health(parts_.reducer.flat());
+  optim::GradientHealth health = optim::gradient_health(parts_.data_parallel.flat());
+  if (comm::Communicator* const shards = parts_.data_parallel.shard_ranks(); shards != nullptr && shards->size() > 1) {
+    shards->all_reduce(health.square_sum)->wait();
+    health.nonfinite = optim::nonfinite_flag(health.square_sum);
+  }
   const UpdateScales scales =
       update_scales(control_vector, parts_.all.size(), health, loss_scale_, nominal_weight_, max_grad_norm_);
   parts_.optimizer.step({.lr = lr, .gradient_scale = scales.gradient_scale, .nonfinite = scales.nonfinite});
+  parts_.data_parallel.parameters_changed();
   parts_.scaler.update(scales.nonfinite);
 
   PublishedStep published;

@@ -10,7 +10,7 @@
 #include <trireme/data/sampler.h>
 #include <trireme/model/model.h>
 #include <trireme/optim/optimizer.h>
-#include <trireme/parallel/gradient_reducer.h>
+#include <trireme/parallel/data_parallel.h>
 #include <trireme/precision/loss_scaler.h>
 #include <trireme/precision/precision.h>
 #include <trireme/precision/scope.h>
@@ -37,7 +37,7 @@ class TrainStep {
  public:
   struct Parts {
     model::Model& model;
-    parallel::GradientReducer& reducer;
+    parallel::DataParallel& data_parallel;
     optim::Optimizer& optimizer;
     precision::LossScaler& scaler;
     const precision::Precision& precision;

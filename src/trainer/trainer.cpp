@@ -96,7 +96,7 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
                            .best = config.checkpoint.keep_best,
                            .scores = {},
                            .every_steps = config.checkpoint.keep_every_steps},
-                          config.checkpoint.read_back);
+                          config.checkpoint.read_back, config.checkpoint.staging_dir);
   checkpoints.find(config.run.resume);
   if (checkpoints.resumed()) {
     require_same_identity(checkpoints.stored_identity(), loaded.resolved);
@@ -114,7 +114,9 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
                                .shuffle = config.data.shuffle,
                                .last_batch = config.data.last_batch_policy()});
   const int64_t steps = total_steps(config.train.steps, config.train.epochs, sampler.steps_per_epoch());
-  Parts parts = build_parts(config, all, *data.train, device, checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured);
+  telemetry::Recorder recorder;
+  Parts parts = build_parts(config, world, *data.train, device,
+                            checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured, recorder);
   if (data.eval) parts.model->check_data(data.eval->properties());
   RunState state(parts.parameters, parts.buffers);
   guard::EarlyStopping early_stopping(
@@ -122,7 +124,10 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
   for (core::Stateful* component : std::initializer_list<core::Stateful*>{&state, parts.optimizer.get(), parts.scaler.get(), &early_stopping})
     checkpoints.add(*component);
   if (parts.average) checkpoints.add(*parts.average);
-  if (checkpoints.resumed()) checkpoints.restore();
+  if (checkpoints.resumed()) {
+    checkpoints.restore();
+    parts.data_parallel->parameters_changed();
+  }
   if (checkpoints.resumed() && state.global_batch != layout.global_batch)
     throw Error(ErrorKind::configuration,
                 fmt::format("the checkpoint was made with a global batch of {}, now it is {}", state.global_batch, layout.global_batch),
@@ -137,7 +142,6 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
     folder = std::make_unique<report::RunFolder>(paths, config::to_yaml(loaded.resolved), resumed, report::hosts_of(world.ranks()));
     return std::to_string(folder->attempt());
   }));
-  telemetry::Recorder recorder;
   Monitor monitor({.log_every = config.telemetry.log_every, .tokens_per_sample = parts.tokens_per_sample}, world, recorder,
                   std::move(folder));
   monitor.event(checkpoints.resumed() ? "resumed" : "started", state.step, {{"ranks", static_cast<int64_t>(world.size())}});

@@ -12,6 +12,8 @@
 #include "model/pretrained.h"
 #include "model/weights.h"
 
+#include <ATen/ATen.h>
+
 namespace trireme::trainer {
 namespace {
 
@@ -76,10 +78,19 @@ FoundWeights find_weights(const fs::path& path, std::optional<checkpoint::Weight
   return found;
 }
 
-void load_weights(model::Model& model, const fs::path& path) {
+InitialWeights::InitialWeights(const model::ModelConfig& config, const fs::path& path) {
   const FoundWeights found = find_weights(path);
-  if (found.origin == FoundWeights::Origin::hugging_face) model::check_pretrained(model, path);
-  model::load_weights(model, found.tensors, found.path);
+  const std::unique_ptr<model::Model> shapes = model::shapes_of(config);
+  if (found.origin == FoundWeights::Origin::hugging_face) model::check_pretrained(*shapes, path);
+  for (storage::LazyTensor& one : model::match_weights(*shapes, found.tensors, found.path)) {
+    std::string name = one.name;
+    weights_.emplace(std::move(name), std::move(one));
+  }
+}
+
+void InitialWeights::copy_into(const core::ParameterSet& built) const {
+  const at::NoGradGuard no_grad;
+  for (const core::Parameter& one : built) one.tensor.copy_(weights_.at(one.name).values());
 }
 
 model::ModelConfig model_of(const checkpoint::Manifest& manifest, const fs::path& checkpoint) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,8 +31,17 @@ struct FoundWeights {
 /// data_damaged, model_refused; usage for a kind of weights that only checkpoints have.
 [[nodiscard]] FoundWeights find_weights(const std::filesystem::path& path, std::optional<checkpoint::WeightKind> kind = {});
 
-/// What model.weights does: finds, checks all names and shapes, and copies into a built model.
-void load_weights(model::Model& model, const std::filesystem::path& path);
+/// What model.weights names, for a model that is built unit by unit.
+class InitialWeights {
+ public:
+  /// Finds them and checks all names and shapes against the model of this configuration. Nothing is read yet.
+  InitialWeights(const model::ModelConfig& config, const std::filesystem::path& path);
+  /// Into built parameters and buffers of the model, or some of them.
+  void copy_into(const core::ParameterSet& built) const;
+
+ private:
+  std::map<std::string, storage::LazyTensor> weights_;  // by the model's names
+};
 
 /// The model that a checkpoint says it is of. Error model_refused if it does not say.
 [[nodiscard]] model::ModelConfig model_of(const checkpoint::Manifest& manifest, const std::filesystem::path& checkpoint);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A run that goes on with 1, 2, 3 and 8 ranks after 4, and with 4 again: the same state, the same samples in the same steps."""
+"""A run that goes on with 1, 2, 3 and 8 ranks after 4, and with 4 again, with another strategy each: the same state, the same samples
+in the same steps."""
 import json
 import pathlib
 import shutil
@@ -12,7 +13,15 @@ from safetensors.numpy import load_file
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import runs  # noqa: E402
 
-COURSE = (1, 2, 3, 8, 4)  # ranks, after 4
+# After 4 ranks with ddp.
+COURSE = (
+    (1, ["parallel.strategy=fsdp"]),
+    (2, ["parallel.strategy=fsdp"]),
+    (3, ["parallel.strategy=zero2"]),
+    (8, ["parallel.strategy=fsdp", "parallel.shard_group=4"]),
+    (3, ["parallel.strategy=ddp"]),
+    (4, ["parallel.strategy=zero1"]),
+)
 
 
 def checkpoint(run, step):
@@ -37,16 +46,16 @@ class Reshard(unittest.TestCase):
         self.folder = scratch.__enter__()
         self.addCleanup(scratch.__exit__)
 
-    def train(self, run, steps, ranks, **options):
-        runs.succeed("train", self.config, f"run.dir={run}", f"train.steps={steps}", ranks=ranks, **options)
+    def train(self, run, steps, ranks, overrides=(), **options):
+        runs.succeed("train", self.config, f"run.dir={run}", f"train.steps={steps}", *overrides, ranks=ranks, **options)
 
     def go_on(self, start, steps_each, **options):
         """The course from step `start` of the run of 4 ranks, each with its part of the steps. Returns the folder and the last step."""
         run, step = self.folder / "moved", start
         self.train(run, start, ranks=4)
-        for ranks in COURSE:
+        for ranks, overrides in COURSE:
             step += steps_each
-            self.train(run, step, ranks=ranks, **options)
+            self.train(run, step, ranks, overrides, **options)
         return run, step
 
     def test_the_state_is_the_same_in_every_number_of_ranks(self):
@@ -79,7 +88,7 @@ class Reshard(unittest.TestCase):
             self.assertTrue(numpy.array_equal(before, after))
             self.assertGreater(numpy.abs(after).max(), 0)
         shards = [len(list(checkpoint(moved, step).glob("shard-*"))) for step in range(start, last + 1)]
-        self.assertEqual(shards, [4, *COURSE])
+        self.assertEqual(shards, [4, *(ranks for ranks, _ in COURSE)])
 
     def test_every_sample_is_seen_once_an_epoch_and_in_the_same_step(self):
         """The run itself logs the ids: sample i alone has feature i, so in a step without momentum column i of the first layer changes
@@ -112,7 +121,7 @@ class Reshard(unittest.TestCase):
         for step, ids in seen_in.items():
             self.assertEqual(len(ids), batch if step % per_epoch else samples % batch, f"step {step}")  # so none twice in it
             self.assertEqual(ids, seen(stayed, step), f"step {step}")
-        for first in range(1, last + 1, per_epoch):
+        for first in range(1, last + 2 - per_epoch, per_epoch):  # whole ones
             epoch = [seen_in[step] for step in range(max(first, 2), first + per_epoch)]
             together = set().union(*epoch)
             self.assertEqual(len(together), sum(map(len, epoch)), "a sample twice in an epoch")

@@ -62,6 +62,24 @@ class Block {
   bool training_ = true;
 };
 
+class Unit;
+
+/// Takes part in the life of units, e.g. to gather their parameters before they are used. Called on the threads of forward
+/// and backward, in the same order on all ranks as long as the ranks compute the same graph. What it throws reaches the
+/// caller of forward or backward.
+class UnitAttendant {
+ public:
+  virtual ~UnitAttendant();
+  /// Around each call of the unit.
+  virtual void before_forward(Unit& unit) = 0;
+  virtual void after_forward(Unit& unit) = 0;
+  /// Around the backward of each call: before the first of its operations, and once all of them have run and the gradients of
+  /// the parameters were accumulated (a parameter that other calls use as well has its gradient only after the last of
+  /// them). The end is not told of a call none of whose inputs needs a gradient.
+  virtual void before_backward(Unit& unit) = 0;
+  virtual void after_backward(Unit& unit) = 0;
+};
+
 /// A named part of a model at which the framework acts: it decides when the block is built, times it, and (as strategies need)
 /// shards, gathers, recomputes or offloads it. Call it with tensors, it returns tensors. Units are called in the same
 /// order on all ranks and steps.
@@ -78,6 +96,9 @@ class Unit {
   void build(const BuildContext& context);
   [[nodiscard]] bool built() const { return block_ != nullptr; }
 
+  /// `attendant` must outlive the calls and their backwards; null: none. While there is one, the unit must not be moved.
+  void set_attendant(UnitAttendant* attendant) { attendant_ = attendant; }
+
   std::vector<at::Tensor> operator()(const std::vector<at::Tensor>& inputs);
   /// For the common case of one input and one output.
   at::Tensor operator()(const at::Tensor& input);
@@ -92,6 +113,7 @@ class Unit {
   std::string name_;
   Factory factory_;
   std::unique_ptr<Block> block_;
+  UnitAttendant* attendant_ = nullptr;
   bool training_ = true;
 };
 

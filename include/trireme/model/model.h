@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -38,7 +39,8 @@ class Model {
   /// Checks that data of these properties can be fed; throws kind `configuration` with both sides named (e.g. vocabularies).
   virtual void check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const;
 
-  void build(const autograd::BuildContext& context);
+  /// Builds one unit after the other; `built` is called after each, which may take its memory away before the next is built.
+  void build(const autograd::BuildContext& context, const std::function<void(autograd::Unit&)>& built = {});
   [[nodiscard]] core::ParameterSet parameters();
   [[nodiscard]] core::ParameterSet buffers();
   void set_training(bool on);

@@ -3,6 +3,7 @@
 #include <trireme/core/parameters.h>
 #include <trireme/optim/config.h>
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,9 +27,8 @@ struct ParameterSettings {
 [[nodiscard]] std::vector<ParameterSettings> plan_groups(const OptimConfig& config,
                                                          const core::ParameterSet& parameters);
 
-/// Switches requires_grad off for the frozen parameters and returns the others: those that are
-/// reduced and stepped.
-[[nodiscard]] core::ParameterSet freeze(const OptimConfig& config,
-                                        const core::ParameterSet& parameters);
+/// The names of those that are not trained.
+[[nodiscard]] std::set<std::string> frozen_names(const OptimConfig& config,
+                                                 const core::ParameterSet& parameters);
 
 }  // namespace trireme::optim

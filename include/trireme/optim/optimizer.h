@@ -4,6 +4,7 @@
 #include <trireme/core/state.h>
 #include <trireme/optim/config.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -41,9 +42,15 @@ class Optimizer : public core::Stateful {
   [[nodiscard]] virtual const at::Tensor& steps() const = 0;
 };
 
-/// An optimizer for all parameters that the configuration does not freeze. Error `configuration`
-/// for impossible settings.
+/// Adds up one-dimensional float64 numbers, in place, over the ranks that hold fragments of the same
+/// parameters.
+using AddOverShards = std::function<void(const at::Tensor&)>;
+
+/// An optimizer for all parameters that the configuration does not freeze. Where they are fragments,
+/// rules that need norms of whole parameters (lamb) add them up; all ranks step together then. Error
+/// `configuration` for impossible settings.
 [[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config,
-                                                        const core::ParameterSet& parameters);
+                                                        const core::ParameterSet& parameters,
+                                                        AddOverShards add_over_shards = {});
 
 }  // namespace trireme::optim

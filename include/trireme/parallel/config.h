@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <variant>
 
@@ -7,13 +8,30 @@ namespace trireme::parallel {
 
 struct ParallelConfig {
   std::string strategy = "ddp";
+  std::variant<int64_t, std::string> shard_group = "world";
+  bool free_after_forward = true;
+  bool reduce_every_micro_step = true;
   std::variant<double, std::string> bucket_mib = "auto";
 
   template <class B>
   void bind(B& b) {
     b.key("strategy", strategy)
-        .doc("ddp: every rank holds the whole model and gradients are summed over all")
-        .one_of({"ddp"});
+        .doc(
+            "what is cut over the ranks instead of held by each: ddp nothing, zero1 the "
+            "optimizer's state, zero2 gradients too, fsdp parameters too")
+        .one_of({"ddp", "zero1", "zero2", "fsdp"});
+    b.key("shard_group", shard_group)
+        .doc(
+            "ranks that share one copy of what is cut; groups hold equal copies: world, node, or a "
+            "number of neighbouring ranks")
+        .one_of({"world", "node"})
+        .at_least(1);
+    b.key("free_after_forward", free_after_forward)
+        .doc("fsdp: parameters are freed after a unit's forward and gathered again for backward");
+    b.key("reduce_every_micro_step", reduce_every_micro_step)
+        .doc(
+            "zero2, fsdp: gradients are cut after every micro-step; false: after the last one, "
+            "which communicates less and holds whole gradients");
     b.key("bucket_mib", bucket_mib)
         .doc("gradients that travel together: auto (a sixteenth of all, 1 to 25) or a number")
         .one_of({"auto"})

@@ -4,6 +4,7 @@
 #include <trireme/comm/communicator.h>
 #include <trireme/core/parameters.h>
 #include <trireme/parallel/bucket_plan.h>
+#include <trireme/parallel/data_parallel.h>
 
 #include <cstdint>
 #include <string>
@@ -13,30 +14,13 @@
 
 namespace trireme::parallel {
 
-/// What one step's reduction was like on this rank.
-struct ReduceReport {
-  std::vector<std::string>
-      unused;  ///< parameters without a gradient on every rank; equal on all ranks
-  std::vector<std::string> unused_here;  ///< those without one on this rank
-  int64_t exposed_ns = 0;                ///< time that finish() waited
-  int64_t busy_ns = 0;                   ///< time of all transfers together
-  int64_t bytes = 0;                     ///< payload handed to the communicator
-  int64_t buckets_in_backward = 0;       ///< launched before backward ended
-};
-
 /// Data-parallel gradients: owns them as one flat float32 buffer (also for bfloat16 and float16
 /// parameters), binds each parameter's gradient to its part, and sums the parts over all ranks
-/// while backward still runs.
+/// while backward still runs. Every rank holds all parameters and all gradients.
 ///
-///   for each micro-step:  reducer.begin_backward(is_last);  backward, or nothing if this rank's
-///   batch is empty report = reducer.finish();   flat() now holds the sums over ranks and
-///   micro-steps
-///
-/// Every rank calls these alike; buckets are launched in the plan's order on all, whatever order
-/// gradients become ready in. Gradients are cleared by whoever uses them (the optimizer); they
-/// start as zero. Nothing else may communicate between the last begin_backward and finish. Not
-/// thread-safe; hooks run where backward does.
-class GradientReducer {
+/// Buckets are launched in the plan's order on all ranks, whatever order gradients become ready in.
+/// Gradients start as zero.
+class GradientReducer final : public DataParallel {
  public:
   /// `parameters`: those that are trained, in the order of first use, equal on all ranks, on one
   /// device. `reduce`: float32, or bfloat16 to halve what travels.
@@ -47,11 +31,13 @@ class GradientReducer {
 
   /// Error `plugin_failed` naming a parameter whose gradient is no longer the one that was bound;
   /// the hooks throw it too.
-  void begin_backward(bool last_micro_step);
-  [[nodiscard]] ReduceReport finish();
-
-  /// What norms and clearing work on: padding is zero.
-  [[nodiscard]] const std::vector<at::Tensor>& flat() const { return flat_; }
+  void begin_backward(bool last_micro_step) override;
+  void end_backward() override {}
+  [[nodiscard]] ReduceReport finish() override;
+  [[nodiscard]] const std::vector<at::Tensor>& flat() const override { return flat_; }
+  [[nodiscard]] comm::Communicator* shard_ranks() const override { return nullptr; }
+  void settle() override {}
+  void parameters_changed() override {}
   [[nodiscard]] const BucketPlan& plan() const { return plan_; }
 
  private:

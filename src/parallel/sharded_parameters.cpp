@@ -1,0 +1,301 @@
+#include "parallel/sharded_parameters.h"
+
+#include <trireme/core/error.h>
+#include <trireme/core/log.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <fmt/format.h>
+
+namespace trireme::parallel {
+
+namespace {
+
+constexpr const char* fixed_order =
+    "a model that is sharded calls the same units in the same order in every step; use "
+    "parallel.strategy: ddp for others";
+
+}  // namespace
+
+/// One unit: its flat buffers (one, where all parameters are of one type and trained), and where it
+/// is in the step.
+struct ShardedParameters::Member {
+  struct Flat {
+    std::unique_ptr<FlatParameters> parameters;
+    std::unique_ptr<FlatGradients> gradients;  // null: frozen
+  };
+  autograd::Unit* unit = nullptr;
+  std::vector<Flat> flats;
+  int64_t calls = 0;       // forwards of this micro-step whose backward has not ended
+  bool completed = false;  // in this micro-step
+
+  void gather() {
+    for (Flat& flat : flats) flat.parameters->gather();
+  }
+  void wait() {
+    for (Flat& flat : flats) flat.parameters->wait();
+  }
+  void free() {
+    for (Flat& flat : flats) flat.parameters->free();
+  }
+  template <class Do>
+  void for_gradients(const Do& work) {
+    for (Flat& flat : flats)
+      if (flat.gradients) work(*flat.gradients);
+  }
+};
+
+ShardedParameters::Settings sharding_of(const ParallelConfig& config, at::ScalarType reduce) {
+  const bool cut_gradients = config.strategy != "zero1" && config.reduce_every_micro_step;
+  return {.free_parameters = config.strategy == "fsdp",
+          .free_after_forward = config.free_after_forward,
+          .whole_gradients = !cut_gradients,
+          .reduce = reduce};
+}
+
+ShardedParameters::ShardedParameters(Ranks ranks, const Settings& settings,
+                                     telemetry::Recorder& recorder)
+    : ranks_(std::move(ranks)), settings_(settings), traffic_(recorder) {}
+
+ShardedParameters::~ShardedParameters() {
+  for (const auto& member : members_) member->unit->set_attendant(nullptr);
+}
+
+void ShardedParameters::add(autograd::Unit& unit) {
+  auto member = std::make_unique<Member>();
+  member->unit = &unit;
+  const core::ParameterSet parameters = unit.parameters();
+  std::vector<core::ParameterSet> groups;
+  const auto alike = [](const core::Parameter& a, const core::Parameter& b) {
+    return a.tensor.scalar_type() == b.tensor.scalar_type() &&
+           a.tensor.requires_grad() == b.tensor.requires_grad();
+  };
+  for (const core::Parameter& p : parameters) {
+    const auto group =
+        std::ranges::find_if(groups, [&](const auto& one) { return alike(one.front(), p); });
+    if (group == groups.end())
+      groups.push_back({p});
+    else
+      group->push_back(p);
+  }
+  core::ParameterSet fragments = parameters;  // each is replaced below
+  for (const core::ParameterSet& group : groups) {
+    Member::Flat& flat = member->flats.emplace_back();
+    flat.parameters = std::make_unique<FlatParameters>(ranks_.shards, group,
+                                                       settings_.free_parameters, traffic_);
+    if (group.front().tensor.requires_grad()) {
+      flat.gradients = std::make_unique<FlatGradients>(
+          ranks_.shards, ranks_.replicas, group, flat.parameters->plan(),
+          FlatGradients::Settings{settings_.whole_gradients, settings_.reduce}, traffic_);
+      flat_.push_back(flat.gradients->shard());
+    }
+    const std::vector<ShardPart> parts = parts_of(flat.parameters->plan(), ranks_.shards->rank());
+    for (size_t i = 0; i < group.size(); ++i) {
+      const auto of_shard = [&](const at::Tensor& shard) {
+        return shard.narrow(0, parts[i].offset, parts[i].elements);
+      };
+      core::Parameter fragment{group[i].name, of_shard(flat.parameters->shard()).detach(),
+                               core::Fragment{group[i].tensor.sizes().vec(), parts[i].begin,
+                                              ranks_.replicas->rank() == 0}};
+      if (flat.gradients) fragment.tensor.mutable_grad() = of_shard(flat.gradients->shard());
+      *std::ranges::find(fragments, fragment.name, &core::Parameter::name) = std::move(fragment);
+    }
+    flat.parameters->free();
+  }
+  fragments_.insert(fragments_.end(), fragments.begin(), fragments.end());
+  unit.set_attendant(this);
+  members_.push_back(std::move(member));
+}
+
+size_t ShardedParameters::index_of(const autograd::Unit& unit) const {
+  const auto found = std::ranges::find_if(
+      members_, [&](const auto& member) { return member->unit == &unit; });
+  check(found != members_.end(), "a unit that was never added is attended");
+  return static_cast<size_t>(found - members_.begin());
+}
+
+/// Makes the unit whole and, while it computes, the one after it.
+void ShardedParameters::enter(UnitOrder& order, size_t index, const char* pass) {
+  if (!order.enter(index)) {
+    const auto expected = order.expected();
+    throw Error(ErrorKind::plugin_failed,
+                fmt::format("unit '{}' is called in {} where the steps before {}",
+                            members_[index]->unit->name(), pass,
+                            expected ? "called '" + members_[*expected]->unit->name() + "'"
+                                     : std::string("had ended")),
+                fixed_order);
+  }
+  members_[index]->gather();
+  members_[index]->wait();
+  if (const auto next = order.next()) members_[*next]->gather();
+}
+
+void ShardedParameters::leave(UnitOrder& order, const char* pass) const {
+  const auto missing = order.expected();
+  if (!order.end())
+    throw Error(ErrorKind::plugin_failed,
+                fmt::format("{} ended without unit '{}', which the steps before called", pass,
+                            members_[*missing]->unit->name()),
+                fixed_order);
+}
+
+void ShardedParameters::before_forward(autograd::Unit& unit) {
+  const size_t index = index_of(unit);
+  Member& member = *members_[index];
+  if (at::GradMode::is_enabled() && !in_backward_) return enter(forward_, index, "forward");
+  // Without a graph (evaluation), or once more inside of an outer unit that is recomputed.
+  member.gather();
+  member.wait();
+  if (in_backward_) return;
+  // The order is likely that of training.
+  const std::vector<size_t>& units = forward_.units();
+  const auto here = std::ranges::find(units, index);
+  if (forward_.known() && here != units.end() && here + 1 != units.end())
+    members_[*(here + 1)]->gather();
+}
+
+void ShardedParameters::after_forward(autograd::Unit& unit) {
+  if (in_backward_) return;
+  const size_t index = index_of(unit);
+  Member& member = *members_[index];
+  if (!at::GradMode::is_enabled()) return member.free();
+  ++member.calls;
+  if (!settings_.free_after_forward) return;
+  // The last of the pass is the first of backward.
+  const bool stays = forward_.known() && (!forward_.next() || forward_.next() == index);
+  if (!stays) member.free();
+}
+
+void ShardedParameters::begin_backward(bool last_micro_step) {
+  last_ = last_micro_step;
+  in_backward_ = true;
+  leave(forward_, "forward");
+  if (!std::exchange(compared_, true)) compare_order();
+  for (const auto& member : members_) {
+    member->completed = false;
+    member->for_gradients([&](FlatGradients& gradients) { gradients.begin(last_micro_step); });
+  }
+}
+
+/// All ranks see all orders, so all of them throw.
+void ShardedParameters::compare_order() {
+  std::string mine;
+  for (const size_t index : forward_.units()) mine += members_[index]->unit->name() + "\n";
+  const std::vector<std::string> orders = ranks_.all->all_gather_bytes(mine);
+  for (size_t r = 1; r < orders.size(); ++r)
+    if (orders[r] != orders[0])
+      throw Error(ErrorKind::ranks_differ,
+                  fmt::format("rank {} calls other units than rank 0, or in another order", r),
+                  "the calls of a sharded model must not depend on the data");
+}
+
+void ShardedParameters::before_backward(autograd::Unit& unit) {
+  enter(backward_, index_of(unit), "backward");
+}
+
+void ShardedParameters::after_backward(autograd::Unit& unit) {
+  Member& member = *members_[index_of(unit)];
+  if (--member.calls == 0) {
+    complete(member);
+    ++reduced_in_backward_;
+  } else {
+    member.free();
+  }
+}
+
+/// All gradients of the micro-step are there: what is missing now was not used.
+void ShardedParameters::complete(Member& member) {
+  if (std::exchange(member.completed, true)) return;
+  // One reduction at a time: its gradients take as much memory as the parameters.
+  if (reducing_ != nullptr)
+    reducing_->for_gradients([](FlatGradients& gradients) { gradients.settle(); });
+  member.for_gradients([](FlatGradients& gradients) { gradients.reduce(); });
+  reducing_ = &member;
+  member.calls = 0;
+  member.free();
+}
+
+void ShardedParameters::end_backward() {
+  // What could not tell its end, and what was not used at all: in one order on all ranks.
+  for (size_t i = members_.size(); i-- > 0;) complete(*members_[i]);
+  leave(backward_, "backward");
+  in_backward_ = false;
+}
+
+ReduceReport ShardedParameters::finish() {
+  check(last_ && !in_backward_, "finish() comes once, after the last micro-step");
+  const at::NoGradGuard no_grad;
+  settle();
+  for (const auto& member : members_)
+    member->for_gradients([](FlatGradients& gradients) { gradients.finish(); });
+  reducing_ = nullptr;
+  last_ = false;
+  ReduceReport report;
+  name_unused(report);
+  warn_of_references();
+  const Traffic::Totals totals = traffic_.take();
+  report.exposed_ns = totals.exposed_ns;
+  report.busy_ns = totals.busy_ns;
+  report.bytes = totals.bytes;
+  report.calls = totals.calls;
+  report.buckets_in_backward = std::exchange(reduced_in_backward_, 0);
+  return report;
+}
+
+void ShardedParameters::name_unused(ReduceReport& report) {
+  std::vector<std::string> names;
+  std::vector<float> touched;
+  for (const auto& member : members_)
+    for (Member::Flat& flat : member->flats) {
+      if (!flat.gradients) continue;
+      for (size_t i = 0; i < flat.parameters->parameters().size(); ++i) {
+        names.push_back(flat.parameters->parameters()[i].name);
+        touched.push_back(flat.gradients->touched()[i] ? 1.0F : 0.0F);
+      }
+      flat.gradients->clear_touched();
+    }
+  at::Tensor agreed = at::tensor(touched, at::kFloat).to(flat_.front().device());
+  if (ranks_.all->size() > 1)
+    traffic_.wait(*ranks_.all->all_reduce(agreed, comm::ReduceOp::max), agreed);
+  agreed = agreed.cpu();
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (agreed.const_data_ptr<float>()[i] == 0.0F) report.unused.push_back(names[i]);
+    if (touched[i] == 0.0F) report.unused_here.push_back(names[i]);
+  }
+}
+
+/// No graph is alive any more, so nobody else has reason to hold what is about to be freed.
+void ShardedParameters::warn_of_references() {
+  if (warned_) return;
+  for (const auto& member : members_)
+    for (const Member::Flat& flat : member->flats) {
+      if (!flat.parameters->freeable() || !flat.parameters->referenced_elsewhere()) continue;
+      log::warning(
+          "unit '{}': something keeps references to its parameters beyond its forward and "
+          "backward, when their memory is freed; using them there will crash",
+          member->unit->name());
+      warned_ = true;
+    }
+}
+
+void ShardedParameters::settle() {
+  const at::NoGradGuard no_grad;
+  for (const auto& member : members_) {
+    member->for_gradients([](FlatGradients& gradients) { gradients.settle(); });
+    for (Member::Flat& flat : member->flats) flat.parameters->settle();
+  }
+}
+
+void ShardedParameters::parameters_changed() {
+  for (const auto& member : members_)
+    for (Member::Flat& flat : member->flats) {
+      if (!flat.gradients) continue;
+      flat.parameters->invalidate();
+      if (!settings_.free_parameters) flat.parameters->gather();
+    }
+}
+
+}  // namespace trireme::parallel
