@@ -13,15 +13,6 @@ namespace trireme::optim {
 
 namespace {
 
-std::vector<std::string> slot_names(const OptimConfig& config) {
-  if (config.name == "sgd")
-    return config.momentum > 0.0 ? std::vector<std::string>{"momentum"}
-                                 : std::vector<std::string>{};
-  if (config.name == "adagrad") return {"square_sum"};
-  if (config.name == "lion") return {"moment"};
-  return {"moment", "square_moment"};
-}
-
 void check_config(const OptimConfig& config) {
   const bool moments = config.name != "sgd" && config.name != "adagrad";
   const auto is_decay = [](double beta) {
@@ -59,6 +50,15 @@ float value_or(const at::Tensor& scalar, float otherwise) {
 }
 
 }  // namespace
+
+std::vector<std::string> slot_names(const OptimConfig& config) {
+  if (config.name == "sgd")
+    return config.momentum > 0.0 ? std::vector<std::string>{"momentum"}
+                                 : std::vector<std::string>{};
+  if (config.name == "adagrad") return {"square_sum"};
+  if (config.name == "lion") return {"moment"};
+  return {"moment", "square_moment"};
+}
 
 FusedOptimizer::FusedOptimizer(OptimConfig config, const core::ParameterSet& parameters,
                                AddOverShards add_over_shards)
@@ -140,7 +140,8 @@ void FusedOptimizer::update_lamb(std::span<const Slice> slices, float gradient_s
   }
   if (add_over_shards_) {
     static_assert(sizeof(SquareSums) == 2 * sizeof(double));
-    add_over_shards_(at::from_blob(whole.data(), {2 * static_cast<int64_t>(whole.size())}, at::kDouble));
+    add_over_shards_(
+        at::from_blob(whole.data(), {2 * static_cast<int64_t>(whole.size())}, at::kDouble));
   }
   for_each_chunk([&](size_t, const Chunk& chunk) {
     const SquareSums& sums = whole[chunk.entry];

@@ -45,9 +45,10 @@ at::Tensor FlatGradients::slot(const at::Tensor& flat, size_t parameter) const {
 
 void FlatGradients::check_bound(size_t parameter) const {
   const at::Tensor& gradient = parameters_[parameter].tensor.grad();
-  const bool bound = settings_.whole ? gradient.defined() && gradient.unsafeGetTensorImpl() ==
-                                                                 views_[parameter].unsafeGetTensorImpl()
-                                     : !gradient.defined();
+  const bool bound = settings_.whole
+                         ? gradient.defined() && gradient.unsafeGetTensorImpl() ==
+                                                     views_[parameter].unsafeGetTensorImpl()
+                         : !gradient.defined();
   if (bound) return;
   throw Error(ErrorKind::plugin_failed,
               "the gradient of parameter '" + parameters_[parameter].name +

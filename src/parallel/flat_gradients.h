@@ -61,16 +61,16 @@ class FlatGradients {
   Settings settings_;
   Traffic& traffic_;
   at::Tensor shard_;
-  at::Tensor whole_;                // settings.whole: float32, what the parameters' gradients are views of
-  std::vector<at::Tensor> views_;   // settings.whole: by parameter
-  at::Tensor travelling_;           // what is being reduced
-  at::Tensor arriving_;             // its result, if that is not the shard itself
+  at::Tensor whole_;  // settings.whole: float32, what the parameters' gradients are views of
+  std::vector<at::Tensor> views_;  // settings.whole: by parameter
+  at::Tensor travelling_;          // what is being reduced
+  at::Tensor arriving_;            // its result, if that is not the shard itself
   comm::WorkPtr reducing_, adding_replicas_;
-  std::vector<bool> arrived_;       // by parameter, in this micro-step
+  std::vector<bool> arrived_;  // by parameter, in this micro-step
   std::vector<bool> touched_;
-  bool reduced_ = false;            // in this micro-step
+  bool reduced_ = false;  // in this micro-step
   bool last_ = false;
-  bool fresh_ = true;               // the shard holds nothing of this step yet
+  bool fresh_ = true;  // the shard holds nothing of this step yet
   std::vector<autograd::GradientHook> hooks_;
 };
 

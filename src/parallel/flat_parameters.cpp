@@ -31,15 +31,13 @@ FlatParameters::FlatParameters(comm::CommunicatorPtr shards, core::ParameterSet 
       plan_(plan_shards(elements_of(parameters_), shards_->size())) {
   check(!parameters_.empty(), "there are parameters to cut");
   const at::NoGradGuard no_grad;
-  whole_ = at::zeros({plan_.elements},
-                     parameters_.front().tensor.options().requires_grad(false));
+  whole_ = at::zeros({plan_.elements}, parameters_.front().tensor.options().requires_grad(false));
   for (const Slot& slot : plan_.slots) {
     const at::Tensor& parameter = parameters_[slot.parameter].tensor;
     check(parameter.is_leaf() && parameter.options().type_equal(whole_.options()),
           "parameters of one flat buffer are leaves of one type and device: '" +
               parameters_[slot.parameter].name + "'");
-    const at::Tensor place =
-        whole_.narrow(0, slot.offset, slot.elements).view(parameter.sizes());
+    const at::Tensor place = whole_.narrow(0, slot.offset, slot.elements).view(parameter.sizes());
     place.copy_(parameter);
     parameter.set_data(place);
   }

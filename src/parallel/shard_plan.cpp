@@ -43,8 +43,7 @@ std::vector<ShardPart> parts_of(const ShardPlan& plan, int rank) {
   return parts;
 }
 
-ShardGroups shard_groups(const ParallelConfig& config, int rank,
-                         std::span<const int> local_sizes) {
+ShardGroups shard_groups(const ParallelConfig& config, int rank, std::span<const int> local_sizes) {
   const auto ranks = static_cast<int64_t>(local_sizes.size());
   int64_t size = ranks;
   if (const auto* number = std::get_if<int64_t>(&config.shard_group)) size = *number;
@@ -60,10 +59,10 @@ ShardGroups shard_groups(const ParallelConfig& config, int rank,
                   "number that divides the ranks");
   }
   if (ranks % size != 0)
-    throw Error(ErrorKind::configuration,
-                fmt::format("parallel.shard_group: groups of {} do not divide {} ranks", size,
-                            ranks),
-                "set it to a divisor of the number of ranks, or to world");
+    throw Error(
+        ErrorKind::configuration,
+        fmt::format("parallel.shard_group: groups of {} do not divide {} ranks", size, ranks),
+        "set it to a divisor of the number of ranks, or to world");
   return {static_cast<int>(size), static_cast<int>(rank / size), static_cast<int>(rank % size)};
 }
 

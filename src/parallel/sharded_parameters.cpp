@@ -84,8 +84,8 @@ void ShardedParameters::add(autograd::Unit& unit) {
   core::ParameterSet fragments = parameters;  // each is replaced below
   for (const core::ParameterSet& group : groups) {
     Member::Flat& flat = member->flats.emplace_back();
-    flat.parameters = std::make_unique<FlatParameters>(ranks_.shards, group,
-                                                       settings_.free_parameters, traffic_);
+    flat.parameters =
+        std::make_unique<FlatParameters>(ranks_.shards, group, settings_.free_parameters, traffic_);
     if (group.front().tensor.requires_grad()) {
       flat.gradients = std::make_unique<FlatGradients>(
           ranks_.shards, ranks_.replicas, group, flat.parameters->plan(),
@@ -111,8 +111,8 @@ void ShardedParameters::add(autograd::Unit& unit) {
 }
 
 size_t ShardedParameters::index_of(const autograd::Unit& unit) const {
-  const auto found = std::ranges::find_if(
-      members_, [&](const auto& member) { return member->unit == &unit; });
+  const auto found =
+      std::ranges::find_if(members_, [&](const auto& member) { return member->unit == &unit; });
   check(found != members_.end(), "a unit that was never added is attended");
   return static_cast<size_t>(found - members_.begin());
 }

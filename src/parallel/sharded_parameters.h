@@ -49,8 +49,8 @@ class ShardedParameters final : public DataParallel, private autograd::UnitAtten
   ~ShardedParameters() override;
 
   /// Takes over the parameters of a unit that was just built, with equal values on all ranks; those
-  /// that require no gradient are cut, but not reduced. Where parameters are freed they are freed at
-  /// once, so that no rank ever holds the whole model.
+  /// that require no gradient are cut, but not reduced. Where parameters are freed they are freed
+  /// at once, so that no rank ever holds the whole model.
   void add(autograd::Unit& unit);
 
   /// What this rank steps and saves, when all units were added: a fragment of every parameter, in

@@ -8,8 +8,10 @@
 
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/Exception.h>
 
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <malloc.h>
 #include <unistd.h>
 
@@ -19,6 +21,9 @@ namespace {
 std::atomic<int64_t> allocated{0};
 std::atomic<int64_t> peak{0};
 std::atomic<int64_t> allocations{0};
+std::atomic<int64_t> limit{0};  // 0: none
+
+constexpr double mib = 1 << 20;
 
 void raise_peak(int64_t value) {
   int64_t seen = peak.load(std::memory_order_relaxed);
@@ -31,7 +36,7 @@ void raise_peak(int64_t value) {
 class CountingAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = c10::alloc_cpu(bytes);
+    void* data = allocate_memory(bytes);
     const auto size = static_cast<int64_t>(malloc_usable_size(data));
     raise_peak(allocated.fetch_add(size, std::memory_order_relaxed) + size);
     allocations.fetch_add(1, std::memory_order_relaxed);
@@ -43,6 +48,24 @@ class CountingAllocator final : public c10::Allocator {
   }
 
  private:
+  static void* allocate_memory(size_t bytes) {
+    const int64_t most = limit.load(std::memory_order_relaxed);
+    const int64_t used = allocated.load(std::memory_order_relaxed);
+    if (most > 0 && used + static_cast<int64_t>(bytes) > most)
+      throw OutOfMemory(
+          fmt::format("{:.1f} MiB more than the {:.1f} in use would exceed the limit of "
+                      "{:.0f} MiB (device.memory_limit_mib)",
+                      static_cast<double>(bytes) / mib, static_cast<double>(used) / mib,
+                      static_cast<double>(most) / mib));
+    try {
+      return c10::alloc_cpu(bytes);
+    } catch (const c10::Error&) {
+      throw OutOfMemory(fmt::format("the host gave no {:.1f} MiB more; {:.1f} MiB are in use",
+                                    static_cast<double>(bytes) / mib,
+                                    static_cast<double>(used) / mib));
+    }
+  }
+
   static void release(void* data) {
     if (data == nullptr) return;
     allocated.fetch_sub(static_cast<int64_t>(malloc_usable_size(data)), std::memory_order_relaxed);
@@ -74,6 +97,10 @@ void install_counting_allocator() {
     return true;
   }();
   static_cast<void>(installed);
+}
+
+void limit_memory(int64_t bytes) {
+  limit.store(bytes, std::memory_order_relaxed);
 }
 
 int64_t allocated_bytes() {

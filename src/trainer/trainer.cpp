@@ -17,6 +17,7 @@
 
 #include "trainer/agreement.h"
 #include "trainer/loop.h"
+#include "trainer/state_forecast.h"
 
 namespace trireme::trainer {
 namespace {
@@ -63,10 +64,7 @@ void log_free_changes(Monitor& monitor, const std::string& stored, const config:
     monitor.event("changed", step, {{"key", d.path}, {"old", d.old_value}, {"new", d.new_value}});
 }
 
-}  // namespace
-
-int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, const guard::StopSignals& signals,
-                 RunStatus& status) {
+int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const guard::StopSignals& signals, RunStatus& status) {
   const RunConfig& config = loaded.value;
   const comm::CommunicatorPtr all = world.all();
   all->set_deadline(std::chrono::seconds(config.guard.hang_seconds));
@@ -75,6 +73,7 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
   const at::Device device = device::select(config.device);
   const device::Tuning tuning = device::tune_process(threads_of_rank(world));
   telemetry::install_counting_allocator();
+  telemetry::limit_memory(config.device.memory_limit_mib.value_or(0) << 20);
   autograd::install_engine();
 
   const report::RunPaths paths{config.run.dir};
@@ -114,6 +113,8 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
                                .shuffle = config.data.shuffle,
                                .last_batch = config.data.last_batch_policy()});
   const int64_t steps = total_steps(config.train.steps, config.train.epochs, sampler.steps_per_epoch());
+  if (world.rank() == 0)
+    log::info("state of a rank with parallel.strategy: {}: {}", config.parallel.strategy, StateForecast(config, world).text());
   telemetry::Recorder recorder;
   Parts parts = build_parts(config, world, *data.train, device,
                             checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured, recorder);
@@ -168,6 +169,17 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
     return std::string();
   });
   return code;
+}
+
+}  // namespace
+
+int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, const guard::StopSignals& signals,
+                 RunStatus& status) {
+  try {
+    return train(loaded, world, signals, status);
+  } catch (const telemetry::OutOfMemory& error) {
+    throw StateForecast(loaded.value, world).explain(error);
+  }
 }
 
 }  // namespace trireme::trainer

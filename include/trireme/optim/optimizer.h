@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -41,6 +42,9 @@ class Optimizer : public core::Stateful {
   /// 0-dim int64 on the device: the updates made, without the skipped ones.
   [[nodiscard]] virtual const at::Tensor& steps() const = 0;
 };
+
+/// What the rule keeps of every trained element, each a float32: the <slot>s above.
+[[nodiscard]] std::vector<std::string> slot_names(const OptimConfig& config);
 
 /// Adds up one-dimensional float64 numbers, in place, over the ranks that hold fragments of the same
 /// parameters.

@@ -20,7 +20,7 @@ struct ShardPlan {
 
 /// What a rank's shard holds of one parameter; `elements` may be 0.
 struct ShardPart {
-  int64_t begin = 0;  ///< in the flattened parameter
+  int64_t begin = 0;   ///< in the flattened parameter
   int64_t offset = 0;  ///< in the shard
   int64_t elements = 0;
 };

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <trireme/core/error.h>
+
 #include <cstdint>
+#include <string>
 
 namespace trireme::telemetry {
 
@@ -17,6 +20,18 @@ struct MemoryMark {
 /// later calls do nothing. Tensors, SDPA and convolution temporaries pass through it; packing
 /// buffers inside BLAS and oneDNN do not.
 void install_counting_allocator();
+
+/// This process's memory did not suffice, here: not what another rank told of its own.
+class OutOfMemory final : public Error {
+ public:
+  explicit OutOfMemory(const std::string& message)
+      : Error(ErrorKind::out_of_memory, message,
+              "use a smaller train.batch_size with train.global_batch kept") {}
+};
+
+/// An allocation that would exceed this many bytes throws OutOfMemory, like one that the host
+/// refuses. 0: no limit. Needs the counting allocator.
+void limit_memory(int64_t bytes);
 
 /// Any thread; the counts are of the process, not of a rank that is a thread.
 [[nodiscard]] int64_t allocated_bytes();
