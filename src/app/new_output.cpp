@@ -1,6 +1,10 @@
 #include "app/new_output.h"
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <system_error>
 
 #include <fmt/core.h>
@@ -36,6 +40,28 @@ void check_replaceable(const fs::path& path, NewOutput::Kind kind, bool replace,
   }
 }
 
+/// OUT.tmp-<host>-<pid>: folders are shared by machines that have the same process numbers.
+std::string temporary_prefix(const fs::path& path) {
+  std::array<char, 256> host{};
+  (void)::gethostname(host.data(), host.size() - 1);
+  return fmt::format("{}.tmp-{}-", path.filename().native(), host.data());
+}
+
+/// Removes what processes of this machine began for the same output that are dead by now.
+void remove_stale(const fs::path& folder, const std::string& prefix) {
+  std::vector<fs::path> stale;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().native();
+    if (!name.starts_with(prefix)) continue;
+    pid_t pid = 0;
+    const auto [last, problem] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
+    const bool ours = problem == std::errc{} && last == name.data() + name.size() && pid > 0;
+    if (ours && (pid == ::getpid() || (::kill(pid, 0) != 0 && errno == ESRCH))) stale.push_back(entry->path());
+  }
+  for (const fs::path& one : stale) fs::remove_all(one, error);
+}
+
 }  // namespace
 
 NewOutput::NewOutput(const fs::path& path, Kind kind, bool replace, const std::vector<std::string>& own_names)
@@ -45,8 +71,9 @@ NewOutput::NewOutput(const fs::path& path, Kind kind, bool replace, const std::v
   std::error_code error;
   if (!fs::is_directory(folder_of(path_), error))
     throw Error(ErrorKind::storage, folder_of(path_).native() + ": No such directory", "make the folder that the output goes into");
-  temporary_ = fmt::format("{}.tmp-{}", path_.native(), ::getpid());
-  fs::remove_all(temporary_, error);  // of a process long dead
+  const std::string prefix = temporary_prefix(path_);
+  remove_stale(folder_of(path_), prefix);
+  temporary_ = folder_of(path_) / fmt::format("{}{}", prefix, ::getpid());
   if (kind_ == Kind::folder && !fs::create_directory(temporary_, error))  // what is durable in the end is its last name
     throw Error(ErrorKind::storage, fmt::format("{}: cannot be made: {}", temporary_.native(), error.message()),
                 "check permissions and free space of the folder");

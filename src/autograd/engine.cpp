@@ -2,6 +2,8 @@
 #include <trireme/autograd/saved_tensors.h>
 #include <trireme/core/error.h>
 
+#include "autograd/provider_stack.h"
+
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -38,13 +40,18 @@ class Engine final : public torch::autograd::Engine {
   }
 
   std::unique_ptr<torch::autograd::SavedVariableHooks> get_default_saved_variable_hooks() override {
-    if (providers().empty()) return nullptr;
-    auto saved = providers().back()->make();
+    SavedTensorProvider* const provider = current_provider();
+    if (provider == nullptr) return nullptr;
+    auto saved = provider->make();
     return saved ? std::make_unique<ProvidedHooks>(std::move(saved)) : nullptr;
   }
 };
 
 }  // namespace
+
+SavedTensorProvider* current_provider() {
+  return providers().empty() ? nullptr : providers().back();
+}
 
 SavedTensor::~SavedTensor() = default;
 SavedTensorProvider::~SavedTensorProvider() = default;

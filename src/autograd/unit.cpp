@@ -1,7 +1,9 @@
+#include <trireme/autograd/recompute.h>
 #include <trireme/autograd/unit.h>
 #include <trireme/core/error.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -16,8 +18,9 @@ core::ParameterSet with_prefix(const std::string& unit, core::ParameterSet set) 
   return set;
 }
 
-// One call of a unit in the graph. Its inputs pass through aliases, whose backward comes after that of
-// everything the unit made of them: the engine runs what is ready in the reverse order of creation.
+// One call of a unit in the graph. Its inputs pass through aliases, whose backward comes after that
+// of everything the unit made of them: the engine runs what is ready in the reverse order of
+// creation.
 class AttendedCall {
  public:
   AttendedCall(Unit& unit, UnitAttendant& attendant) : unit_(unit), attendant_(attendant) {}
@@ -59,8 +62,18 @@ void Unit::build(const BuildContext& context) {
   block_->set_training(training_);
 }
 
+std::vector<at::Tensor> Unit::forward(const std::vector<at::Tensor>& inputs) {
+  if (!at::GradMode::is_enabled()) return block().forward(inputs);
+  std::optional<SavedTensorScope> scope;
+  if (activations_.storage != nullptr) scope.emplace(*activations_.storage);
+  if (!activations_.recompute) return block().forward(inputs);
+  return recomputed(
+      name_, [this](const std::vector<at::Tensor>& again) { return block().forward(again); },
+      inputs);
+}
+
 std::vector<at::Tensor> Unit::operator()(const std::vector<at::Tensor>& inputs) {
-  if (attendant_ == nullptr) return block().forward(inputs);
+  if (attendant_ == nullptr) return forward(inputs);
   attendant_->before_forward(*this);
   const auto call = std::make_shared<AttendedCall>(*this, *attendant_);
   std::vector<at::Tensor> seen = inputs;
@@ -70,10 +83,11 @@ std::vector<at::Tensor> Unit::operator()(const std::vector<at::Tensor>& inputs) 
         input = at::alias(input);
         input.register_hook([call](const at::Tensor&) { call->end_backward(); });
       }
-  std::vector<at::Tensor> outputs = block().forward(seen);
+  std::vector<at::Tensor> outputs = forward(seen);
   attendant_->after_forward(*this);
   for (const at::Tensor& output : outputs)
-    if (in_graph(output)) output.register_hook([call](const at::Tensor&) { call->begin_backward(); });
+    if (in_graph(output))
+      output.register_hook([call](const at::Tensor&) { call->begin_backward(); });
   return outputs;
 }
 

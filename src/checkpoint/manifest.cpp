@@ -1,6 +1,6 @@
 #include <trireme/checkpoint/manifest.h>
 #include <trireme/core/error.h>
-#include <trireme/storage/mapped_file.h>
+#include <trireme/storage/file_reader.h>
 #include <trireme/storage/safetensors.h>
 
 #include "checkpoint/boxes.h"
@@ -207,8 +207,7 @@ Manifest read_manifest(const std::filesystem::path& checkpoint) {
   if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::none)
     throw Error(ErrorKind::no_checkpoint, fmt::format("{}: there is no manifest", path.native()),
                 "the folder is no checkpoint, or is one that was not completed; use another");
-  const storage::MappedFile file(path);
-  return parse_manifest(file.text(), path);
+  return parse_manifest(storage::FileReader(path).text(), path);
 }
 
 }  // namespace trireme::checkpoint

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <exception>
 #include <system_error>
 #include <thread>
@@ -92,11 +91,12 @@ void Reader::read_bytes(const std::string& name, const core::Box& box,
   for (const StoredBox& source : stored.boxes) {
     const auto part = intersect(source.box, box);
     if (!part) continue;
-    const std::byte* from = shards_->bytes(name, stored, source).data();
-    for_each_run(*part, source.box, box, [&](int64_t there, int64_t here, int64_t count) {
-      std::memcpy(into.data() + here * item, from + there * item,
-                  static_cast<size_t>(count * item));
-      elements += count;
+    shards_->read(name, stored, source, [&](BoxBytes& from) {
+      for_each_run(*part, source.box, box, [&](int64_t there, int64_t here, int64_t count) {
+        from.take(there * item, into.subspan(static_cast<size_t>(here * item),
+                                             static_cast<size_t>(count * item)));
+        elements += count;
+      });
     });
   }
   if (elements != box.elements())

@@ -2,7 +2,9 @@
 
 #include <trireme/checkpoint/manifest.h>
 #include <trireme/core/error.h>
+#include <trireme/core/log.h>
 #include <trireme/storage/durable.h>
+#include <trireme/storage/file_reader.h>
 #include <trireme/storage/file_writer.h>
 #include <trireme/storage/read_back.h>
 
@@ -11,7 +13,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <system_error>
 
 #include <fmt/core.h>
@@ -45,8 +49,8 @@ class Save::UnfinishedFolder {
   ~UnfinishedFolder() {
     try {
       (void)storage::remove_tree(path_);
-    } catch (const Error&) {
-      // The next start of the run removes what is left.
+    } catch (const Error& error) {
+      log::warning("{} stays until the next start of the run: {}", path_.native(), error.message());
     }
   }
   UnfinishedFolder(const UnfinishedFolder&) = delete;
@@ -56,11 +60,39 @@ class Save::UnfinishedFolder {
   fs::path path_;
 };
 
-Save::Save(Collected state, comm::Communicator& ranks, Target target)
+/// A file in the staging folder, gone when this is destroyed.
+class Save::StagedFile {
+ public:
+  explicit StagedFile(fs::path path) : path_(std::move(path)) { (void)storage::remove_tree(path_); }
+  ~StagedFile() {
+    try {
+      (void)storage::remove_tree(path_);
+    } catch (const Error& error) {
+      log::warning("a staged file stays until the end of the run: {}", error.message());
+    }
+  }
+  StagedFile(const StagedFile&) = delete;
+  StagedFile& operator=(const StagedFile&) = delete;
+  [[nodiscard]] const fs::path& path() const { return path_; }
+  [[nodiscard]] std::unique_ptr<const storage::FileReader> open() const {
+    try {
+      return std::make_unique<const storage::FileReader>(path_);
+    } catch (const Error& error) {
+      throw Error(ErrorKind::storage, error.message(),
+                  "nobody may tidy up checkpoint.staging_dir while a run uses it");
+    }
+  }
+
+ private:
+  fs::path path_;
+};
+
+Save::Save(Collected state, comm::Communicator& ranks, Target target, fs::path staging)
     : state_(std::move(state)),
       ranks_(ranks),
       target_(std::move(target)),
-      unfinished_(target_.folder / unfinished_name(target_.step, target_.run_id)) {
+      unfinished_(target_.folder / unfinished_name(target_.step, target_.run_id)),
+      staging_(std::move(staging)) {
   const std::vector<int64_t> bytes = agree_on_parts();
   mine_ = attempt([&] {
     // As text and back, like rank 0's: else numbers differ in what type holds them.
@@ -85,23 +117,56 @@ void Save::copy(HostBuffer& buffer, const Names& which) {
   });
 }
 
-void Save::write(const std::atomic<bool>& cancelled) {
-  if (mine_.error) return;
+void Save::stage(const std::atomic<bool>& cancelled) {
+  if (mine_.error || staging_.empty()) return;
   mine_ = attempt([&] {
-    const ShardWriter::Written written =
-        shard_->write(unfinished_, shard_name(ranks_.rank(), ranks_.size()),
-                      {{"trireme.step", std::to_string(target_.step)},
-                       {"trireme.run_id", target_.run_id},
-                       {"trireme.rank", std::to_string(ranks_.rank())}},
-                      cancelled);
-    const fs::path file = unfinished_ / written.file.name;
-    if (target_.read_back && storage::read_back(file) != written.file.hash)
-      throw Error(ErrorKind::storage,
-                  file.native() + ": what comes back from the disk is not what was written",
-                  "the disk, its controller or the network to it damages data: save elsewhere");
-    return to_text(written);
+    staged_ = std::make_unique<StagedFile>(staging_ / (folder_name(target_.step) + ".staged"));
+    written_ = write_shard(staged_->path(), cancelled);
+    return std::string();
   });
   shard_.reset();  // and with it what it refers to
+}
+
+void Save::write(const std::atomic<bool>& cancelled) {
+  if (!mine_.error)
+    mine_ = attempt([&] {
+      const std::string name = shard_name(ranks_.rank(), ranks_.size());
+      const fs::path file = unfinished_ / name;
+      if (staged_ == nullptr) written_ = write_shard(file, cancelled);
+      written_.file.name = name;
+      if (staged_ != nullptr) copy_staged(cancelled);
+      if (target_.read_back && storage::read_back(file) != written_.file.hash)
+        throw Error(ErrorKind::storage,
+                    file.native() + ": what comes back from the disk is not what was written",
+                    "the disk, its controller or the network to it damages data: save elsewhere");
+      return to_text(written_);
+    });
+  shard_.reset();  // and with it what it refers to
+  staged_.reset();
+}
+
+ShardWriter::Written Save::write_shard(const fs::path& path,
+                                       const std::atomic<bool>& cancelled) const {
+  return shard_->write(path.parent_path(), path.filename(),
+                       {{"trireme.step", std::to_string(target_.step)},
+                        {"trireme.run_id", target_.run_id},
+                        {"trireme.rank", std::to_string(ranks_.rank())}},
+                       cancelled);
+}
+
+void Save::copy_staged(const std::atomic<bool>& cancelled) const {
+  const auto staged = staged_->open();
+  storage::FileWriter file(unfinished_ / written_.file.name, written_.file.bytes);
+  staged->for_each_piece([&](std::span<const std::byte> piece) {
+    if (cancelled.load(std::memory_order_relaxed)) throw given_up();
+    file.write(piece.data(), piece.size());
+  });
+  if (file.hash() != written_.file.hash)
+    throw Error(
+        ErrorKind::storage,
+        staged->path().native() + ": what comes back from the disk is not what was written",
+        "the disk of checkpoint.staging_dir or its controller damages data: stage elsewhere");
+  file.finish();
 }
 
 void Save::hand_over() {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -31,109 +32,145 @@ class Saver::Work {
 
   ~Work() {
     cancelled_ = true;
-    join();
+    saves_.clear();
+  }
+
+  [[nodiscard]] bool has_room() const {
+    return saves_.size() < (settings_.staging.empty() ? size_t{1} : size_t{2});
   }
 
   void begin(Collected state, Target target, std::function<void(const Committed&)> committed) {
-    check(stage_ == Stage::none, "one save at a time");
-    began_ = Clock::now();
-    step_ = target.step;
-    committed_ = std::move(committed);
-    save_ = std::make_unique<Save>(std::move(state), *ranks_, std::move(target));
+    check(has_room(), "there is room for another save");
+    const auto began = Clock::now();
+    const int64_t step = target.step;
+    wait_for(buffer_free_);
+    auto one = std::make_unique<UnderWay>(std::move(state), *ranks_, std::move(target),
+                                          settings_.staging, step, began, std::move(committed));
+    Save& save = one->save;
     const auto& at_once = settings_.copied_at_once;
-    if (at_once) save_->copy(buffer_, at_once);
-    stage_ = Stage::writing;
-    copied_ = false;
-    run([this, at_once] {
-      save_->copy(buffer_, [&](const std::string& name) { return !at_once || !at_once(name); });
-      {
-        const std::lock_guard lock(mutex_);
-        copied_ = true;
-      }
-      changed_.notify_all();
-      save_->write(cancelled_);
+    if (at_once) save.copy(buffer_, at_once);
+    buffer_free_ = copied_ = false;
+    one->run([this, &save, at_once] {
+      save.copy(buffer_, [&](const std::string& name) { return !at_once || !at_once(name); });
+      tell(copied_);
+      save.stage(cancelled_);
+      const bool staged = !settings_.staging.empty();
+      if (staged) tell(buffer_free_);
+      const std::lock_guard older_first(slow_disk_);
+      save.write(cancelled_);
+      if (!staged) tell(buffer_free_);  // else it may be the next save's by now
     });
+    saves_.push_back(std::move(one));
   }
 
-  void wait_copied() {
-    if (copied_.load(std::memory_order_acquire)) return;
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return copied_.load(); });
-  }
+  void wait_copied() { wait_for(copied_); }
 
-  [[nodiscard]] bool under_way() const { return stage_ != Stage::none; }
-  [[nodiscard]] bool working() const { return working_; }
+  [[nodiscard]] bool under_way() const { return !saves_.empty(); }
+  [[nodiscard]] bool working() const { return !saves_.empty() && saves_.front()->working; }
 
   std::optional<Result> advance() {
-    check(stage_ != Stage::none, "a save is under way");
-    join();
-    if (stage_ == Stage::writing) {
-      save_->hand_over();
-      stage_ = Stage::completing;
+    check(!saves_.empty(), "a save is under way");
+    UnderWay& oldest = *saves_.front();
+    oldest.join();
+    if (!oldest.handed_over) {
+      oldest.save.hand_over();
+      oldest.handed_over = true;
       if (ranks_->rank() == 0)
-        run([this] {
-          if (const auto done = save_->complete(); done && committed_) committed_(*done);
+        oldest.run([&oldest] {
+          const auto done = oldest.save.complete();
+          if (done && oldest.committed) oldest.committed(*done);
         });
       return {};
     }
-    Result result{.step = step_};
+    Result result{.step = oldest.step};
     try {
-      result.committed = save_->conclude();
+      result.committed = oldest.save.conclude();
     } catch (const Error& error) {
       result.error = error;
     }
-    result.seconds = std::chrono::duration<double>(Clock::now() - began_).count();
-    save_.reset();
-    stage_ = Stage::none;
+    result.seconds = std::chrono::duration<double>(Clock::now() - oldest.began).count();
+    saves_.pop_front();
     return result;
   }
 
   std::optional<Result> finish() {
-    if (stage_ == Stage::none) return {};
+    if (saves_.empty()) return {};
     std::optional<Result> result = advance();
     return result ? result : advance();
   }
 
  private:
-  enum class Stage { none, writing, completing };
+  /// One save and the thread that works on it.
+  struct UnderWay {
+    UnderWay(Collected state, comm::Communicator& ranks, Target target,
+             const std::filesystem::path& staging, int64_t the_step, Clock::time_point when,
+             std::function<void(const Committed&)> then)
+        : save(std::move(state), ranks, std::move(target), staging),
+          step(the_step),
+          began(when),
+          committed(std::move(then)) {}
+    ~UnderWay() { join(); }
+    UnderWay(const UnderWay&) = delete;
+    UnderWay& operator=(const UnderWay&) = delete;
 
-  void run(std::function<void()> work) {
-    working_ = true;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the main thread
-    thread_ = std::thread([this, work = std::move(work)] {
-      pthread_setname_np(pthread_self(), "trireme-save");
-      (void)::setpriority(PRIO_PROCESS, 0, niceness);  // of this thread alone, on Linux
-      work();
-      working_ = false;
-    });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    void run(std::function<void()> work) {
+      working = true;
+      sigset_t all, before;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the main thread
+      thread = std::thread([this, work = std::move(work)] {
+        pthread_setname_np(pthread_self(), "trireme-save");
+        (void)::setpriority(PRIO_PROCESS, 0, niceness);  // of this thread alone, on Linux
+        work();
+        working = false;
+      });
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    void join() {
+      if (thread.joinable()) thread.join();
+    }
+
+    Save save;
+    const int64_t step;
+    const Clock::time_point began;
+    const std::function<void(const Committed&)> committed;
+    bool handed_over = false;
+    std::atomic<bool> working{false};
+    std::thread thread;
+  };
+
+  void tell(std::atomic<bool>& reached) {
+    {
+      const std::lock_guard lock(mutex_);
+      reached = true;
+    }
+    changed_.notify_all();
   }
 
-  void join() {
-    if (thread_.joinable()) thread_.join();
+  void wait_for(const std::atomic<bool>& reached) {
+    if (reached.load(std::memory_order_acquire)) return;
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return reached.load(); });
   }
 
   const comm::CommunicatorPtr ranks_;
   const Settings settings_;
-  HostBuffer buffer_;
-  std::unique_ptr<Save> save_;
-  std::function<void(const Committed&)> committed_;
-  Stage stage_ = Stage::none;
-  int64_t step_ = 0;
-  Clock::time_point began_;
-  std::atomic<bool> working_{false}, cancelled_{false};
+  HostBuffer buffer_;  // of one save at a time
+  std::atomic<bool> cancelled_{false};
+  std::mutex slow_disk_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::atomic<bool> copied_{true};
-  std::thread thread_;
+  std::atomic<bool> copied_{true}, buffer_free_{true};  // of the save begun last
+  std::deque<std::unique_ptr<UnderWay>> saves_;         // the oldest first
 };
 
 Saver::Saver(comm::CommunicatorPtr ranks, Settings settings)
     : work_(std::make_unique<Work>(std::move(ranks), std::move(settings))) {}
 Saver::~Saver() = default;
 
+bool Saver::has_room() const {
+  return work_->has_room();
+}
 void Saver::begin(Collected state, Target target, std::function<void(const Committed&)> committed) {
   work_->begin(std::move(state), std::move(target), std::move(committed));
 }

@@ -104,8 +104,7 @@ ShardWriter::Written ShardWriter::write(const std::filesystem::path& folder,
   Written written;
   for (const storage::SafetensorsEntry& entry : file.entries()) {
     const Part& part = parts_.at(entry.name);
-    if (cancelled.load(std::memory_order_relaxed))
-      throw Error(ErrorKind::stopped, "the save was given up because the run ends");
+    if (cancelled.load(std::memory_order_relaxed)) throw given_up();
     const storage::Hash128 hash = file.write(part.values().cpu().contiguous());
     StoredTensor& tensor = written.tensors[part.tensor];
     tensor.dtype = entry.dtype;
@@ -115,6 +114,10 @@ ShardWriter::Written ShardWriter::write(const std::filesystem::path& folder,
   file.finish();
   written.file = {name, file.bytes(), file.hash(), file.header_hash()};
   return written;
+}
+
+Error given_up() {
+  return {ErrorKind::stopped, "the save was given up because the run ends"};
 }
 
 std::string to_text(const ShardWriter::Written& written) {

@@ -2,6 +2,7 @@
 
 #include <trireme/checkpoint/manifest.h>
 #include <trireme/checkpoint/writer.h>
+#include <trireme/core/error.h>
 
 #include "checkpoint/host_buffer.h"
 #include "checkpoint/placement.h"
@@ -58,6 +59,9 @@ class ShardWriter {
   std::map<std::string, Part> parts_;  // by name in the file
   int64_t bytes_ = 0;                  // of all parts, each begun on a cache line
 };
+
+/// What ends a write that was cancelled.
+[[nodiscard]] Error given_up();
 
 /// For the way to rank 0.
 [[nodiscard]] std::string to_text(const ShardWriter::Written& written);

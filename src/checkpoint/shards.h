@@ -3,11 +3,13 @@
 #include <trireme/checkpoint/reader.h>
 #include <trireme/storage/safetensors.h>
 
+#include "checkpoint/box_bytes.h"
+
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -20,9 +22,10 @@ class Reader::Shards {
   Shards(std::filesystem::path checkpoint, const Manifest& manifest)
       : checkpoint_(std::move(checkpoint)), manifest_(manifest), files_(manifest.files.size()) {}
 
-  /// The bytes of a box, compared with its hash the first time. Error data_damaged.
-  [[nodiscard]] std::span<const std::byte> bytes(const std::string& tensor,
-                                                 const StoredTensor& stored, const StoredBox& box);
+  /// Has `take` read of the bytes of a box, the first time compares all of them with their hash.
+  /// Error data_damaged: what was read is then worth nothing.
+  void read(const std::string& tensor, const StoredTensor& stored, const StoredBox& box,
+            const std::function<void(BoxBytes&)>& take);
   void verify_file(size_t file);
 
  private:
@@ -30,7 +33,7 @@ class Reader::Shards {
 
   const std::filesystem::path checkpoint_;
   const Manifest& manifest_;
-  std::mutex guard_;
+  std::mutex guard_;  // of what follows
   std::vector<std::unique_ptr<storage::SafetensorsFile>> files_;
   std::unordered_set<const StoredBox*> verified_;
 };

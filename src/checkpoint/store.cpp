@@ -2,6 +2,7 @@
 #include <trireme/checkpoint/reader.h>
 #include <trireme/checkpoint/store.h>
 #include <trireme/core/error.h>
+#include <trireme/core/log.h>
 #include <trireme/storage/durable.h>
 
 #include "checkpoint/damage.h"
@@ -18,6 +19,9 @@ namespace trireme::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Instead of a run id: half-deleted a checkpoint must not look like one.
+constexpr const char* deleted = "deleted";
 
 std::vector<std::string> names_in(const fs::path& folder) {
   std::vector<std::string> names;
@@ -75,17 +79,23 @@ Store::Newest Store::newest_valid(Check check) const {
 
 std::vector<std::string> Store::prune(int64_t newest, const Retention& keep) const {
   std::vector<std::string> problems;
-  for (const int64_t step : retention(steps(), newest, keep)) {
-    // Under another name first: half-deleted it must not look like a checkpoint.
-    const fs::path doomed = folder_ / unfinished_name(step, "deleted");
+  const auto try_to = [&](const auto& remove) {
     try {
-      (void)storage::remove_tree(doomed);
-      (void)storage::rename_folder(path_of(step), doomed);
-      (void)storage::remove_tree(doomed);
+      remove();
     } catch (const Error& error) {
       problems.push_back(error.message());
     }
-  }
+  };
+  for (const std::string& name : names_in(folder_))  // what an earlier call could not
+    if (is_unfinished(name) && name.ends_with(fmt::format("-{}", deleted)))
+      try_to([&] { (void)storage::remove_tree(folder_ / name); });
+  for (const int64_t step : retention(steps(), newest, keep))
+    try_to([&] {
+      const fs::path doomed = folder_ / unfinished_name(step, deleted);
+      (void)storage::remove_tree(doomed);
+      (void)storage::rename_folder(path_of(step), doomed);
+      (void)storage::remove_tree(doomed);
+    });
   return problems;
 }
 
@@ -118,8 +128,9 @@ std::vector<std::string> Store::remove_stale() const {
     }
     try {
       if (storage::remove_tree(stale)) removed.push_back(name);
-    } catch (const Error&) {
+    } catch (const Error& failure) {
       // In the way of nothing but space.
+      log::warning("what a dead attempt left could not be removed: {}", failure.message());
     }
   }
   return removed;

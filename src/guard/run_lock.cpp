@@ -7,6 +7,8 @@
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <system_error>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -91,6 +93,18 @@ bool create(const Path& file, const LockOwner& self) {
   return true;
 }
 
+/// What processes left that were killed while they put a lock in place. Only who holds it calls: a
+/// holder that lost it may be about to do the same, which then fails, as it should.
+void remove_unfinished(const Path& file) {
+  const std::string prefix = file.filename().string() + ".";
+  std::vector<Path> stale;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(file.parent_path(), error), end;
+       !error && entry != end; entry.increment(error))
+    if (entry->path().filename().string().starts_with(prefix)) stale.push_back(entry->path());
+  for (const Path& one : stale) unlink(one.c_str());
+}
+
 Error refused(const Path& file, const std::optional<LockOwner>& owner, std::string_view why) {
   const std::string folder = file.parent_path().string();
   const std::string holder =
@@ -156,6 +170,7 @@ RunLock::RunLock(const Path& run_dir, std::chrono::seconds beat_every)
   while (!create(file_, self_) && !take_over(file_, self_))
     if (++attempt == attempts)
       throw refused(file_, owner_of(file_), "its lock stays empty or keeps changing");
+  remove_unfinished(file_);
   thread_ = std::thread([this, beat_every] { beat_until_stopped(beat_every); });
 }
 

@@ -130,7 +130,7 @@ std::vector<LazyTensor> weights_of(const std::shared_ptr<const storage::Safetens
   std::vector<LazyTensor> weights;
   for (const storage::SafetensorsEntry& entry : file->entries())
     weights.push_back({{entry.name, entry.dtype, entry.shape}, [file, &entry] {
-                         return file->view(entry);
+                         return file->values(entry);
                        }});
   return weights;
 }

@@ -79,6 +79,7 @@ void FlatGradients::gradient_ready(size_t parameter) {
 
 /// Moves the gradient that autograd left at the parameter to what will travel.
 void FlatGradients::take(size_t parameter) {
+  settle();  // what the micro-step before left under way
   if (!travelling_.defined()) {
     travelling_ = at::empty({plan_.elements}, shard_.options().dtype(settings_.reduce));
     zero_gaps();
@@ -114,6 +115,7 @@ void FlatGradients::reduce() {
   }
   const bool in_place = settings_.reduce == at::kFloat && (fresh_ || settings_.whole);
   if (!in_place) arriving_ = at::empty({plan_.shard}, travelling_.options());
+  reducing_last_ = last_;
   reducing_ = shards_->reduce_scatter(in_place ? shard_ : arriving_, travelling_);
 }
 
@@ -137,7 +139,7 @@ void FlatGradients::settle() {
     whole_.narrow(0, 0, begin).zero_();
     whole_.narrow(0, end, plan_.elements - end).zero_();
   }
-  if (last_ && replicas_->size() > 1) adding_replicas_ = replicas_->all_reduce(shard_);
+  if (reducing_last_ && replicas_->size() > 1) adding_replicas_ = replicas_->all_reduce(shard_);
 }
 
 void FlatGradients::finish() {

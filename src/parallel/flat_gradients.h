@@ -70,7 +70,8 @@ class FlatGradients {
   std::vector<bool> touched_;
   bool reduced_ = false;  // in this micro-step
   bool last_ = false;
-  bool fresh_ = true;  // the shard holds nothing of this step yet
+  bool reducing_last_ = false;  // what is being reduced is the last micro-step's
+  bool fresh_ = true;           // the shard holds nothing of this step yet
   std::vector<autograd::GradientHook> hooks_;
 };
 

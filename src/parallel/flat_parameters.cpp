@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/variable.h>
 
 namespace trireme::parallel {
 
@@ -94,6 +95,14 @@ void FlatParameters::free() {
 void FlatParameters::invalidate() {
   if (freeable_) return free();
   if (shards_->size() > 1) state_ = Whole::absent;
+}
+
+size_t FlatParameters::references() const {
+  size_t count = whole_.storage().use_count();
+  for (const core::Parameter& p : parameters_)
+    count += p.tensor.use_count() -
+             (torch::autograd::impl::try_get_grad_accumulator(p.tensor) != nullptr ? 1 : 0);
+  return count;
 }
 
 bool FlatParameters::referenced_elsewhere() const {

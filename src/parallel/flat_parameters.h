@@ -46,6 +46,9 @@ class FlatParameters {
   /// The shards have changed: what there is of the whole is out of date.
   void invalidate();
 
+  /// How many tensors refer to the parameters or their memory, apart from the nodes that accumulate
+  /// gradients: what grows in a forward is what its backward keeps.
+  [[nodiscard]] size_t references() const;
   /// Something besides this object and the parameters refers to the buffer. Ask while no graph and
   /// no transfer is alive.
   [[nodiscard]] bool referenced_elsewhere() const;

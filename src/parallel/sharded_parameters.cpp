@@ -29,8 +29,27 @@ struct ShardedParameters::Member {
   };
   autograd::Unit* unit = nullptr;
   std::vector<Flat> flats;
-  int64_t calls = 0;       // forwards of this micro-step whose backward has not ended
-  bool completed = false;  // in this micro-step
+  // In this micro-step:
+  size_t calls = 0;  // forwards
+  size_t backwards_begun = 0, backwards_ended = 0;
+  size_t references = 0;  // to the parameters, before the call under way
+  bool completed = false;
+  // By call, as all ranks agreed in the first step: whether its backward needs the parameters. That
+  // of an embedding does not.
+  std::vector<bool> needed;
+
+  /// Calls run backward in the reverse order of their forwards; those made in vain are left out.
+  [[nodiscard]] bool needed_in_next_backward() const {
+    if (backwards_begun >= calls) return false;
+    const auto end = needed.begin() + static_cast<std::ptrdiff_t>(calls - backwards_begun);
+    return std::find(needed.begin(), end, true) != end;
+  }
+
+  [[nodiscard]] size_t count_references() const {
+    size_t count = 0;
+    for (const Flat& flat : flats) count += flat.parameters->references();
+    return count;
+  }
 
   void gather() {
     for (Flat& flat : flats) flat.parameters->gather();
@@ -117,8 +136,7 @@ size_t ShardedParameters::index_of(const autograd::Unit& unit) const {
   return static_cast<size_t>(found - members_.begin());
 }
 
-/// Makes the unit whole and, while it computes, the one after it.
-void ShardedParameters::enter(UnitOrder& order, size_t index, const char* pass) {
+void ShardedParameters::enter(UnitOrder& order, size_t index, const char* pass) const {
   if (!order.enter(index)) {
     const auto expected = order.expected();
     throw Error(ErrorKind::plugin_failed,
@@ -128,9 +146,6 @@ void ShardedParameters::enter(UnitOrder& order, size_t index, const char* pass) 
                                      : std::string("had ended")),
                 fixed_order);
   }
-  members_[index]->gather();
-  members_[index]->wait();
-  if (const auto next = order.next()) members_[*next]->gather();
 }
 
 void ShardedParameters::leave(UnitOrder& order, const char* pass) const {
@@ -145,11 +160,17 @@ void ShardedParameters::leave(UnitOrder& order, const char* pass) const {
 void ShardedParameters::before_forward(autograd::Unit& unit) {
   const size_t index = index_of(unit);
   Member& member = *members_[index];
-  if (at::GradMode::is_enabled() && !in_backward_) return enter(forward_, index, "forward");
-  // Without a graph (evaluation), or once more inside of an outer unit that is recomputed.
+  const bool training = at::GradMode::is_enabled() && !in_backward_;
+  if (training) enter(forward_, index, "forward");
   member.gather();
   member.wait();
-  if (in_backward_) return;
+  if (in_backward_) return;  // an outer unit is recomputed
+  if (training) {
+    // While this one computes.
+    if (const auto next = forward_.next()) members_[*next]->gather();
+    member.references = member.count_references();
+    return;
+  }
   // The order is likely that of training.
   const std::vector<size_t>& units = forward_.units();
   const auto here = std::ranges::find(units, index);
@@ -162,43 +183,76 @@ void ShardedParameters::after_forward(autograd::Unit& unit) {
   const size_t index = index_of(unit);
   Member& member = *members_[index];
   if (!at::GradMode::is_enabled()) return member.free();
-  ++member.calls;
+  note_need(member, member.calls++);
   if (!settings_.free_after_forward) return;
   // The last of the pass is the first of backward.
   const bool stays = forward_.known() && (!forward_.next() || forward_.next() == index);
   if (!stays) member.free();
 }
 
+/// Whether the backward of this call will need the parameters.
+void ShardedParameters::note_need(Member& member, size_t call) {
+  const bool kept =
+      member.unit->activations().recompute || member.count_references() > member.references;
+  if (!compared_) {
+    member.needed.push_back(kept);
+  } else if (kept && !member.needed.at(call)) {
+    throw Error(ErrorKind::plugin_failed,
+                "unit '" + member.unit->name() +
+                    "' keeps parameters for its backward, which it did not in the first step",
+                fixed_order);
+  }
+}
+
 void ShardedParameters::begin_backward(bool last_micro_step) {
   last_ = last_micro_step;
   in_backward_ = true;
   leave(forward_, "forward");
-  if (!std::exchange(compared_, true)) compare_order();
+  if (!std::exchange(compared_, true)) agree_on_first_step();
   for (const auto& member : members_) {
     member->completed = false;
+    member->backwards_begun = member->backwards_ended = 0;
     member->for_gradients([&](FlatGradients& gradients) { gradients.begin(last_micro_step); });
   }
 }
 
-/// All ranks see all orders, so all of them throw.
-void ShardedParameters::compare_order() {
-  std::string mine;
-  for (const size_t index : forward_.units()) mine += members_[index]->unit->name() + "\n";
-  const std::vector<std::string> orders = ranks_.all->all_gather_bytes(mine);
+/// All ranks see the orders of all, so all of them throw, or agree on what any of them needs.
+void ShardedParameters::agree_on_first_step() {
+  std::string order, needs;
+  for (const size_t index : forward_.units()) order += members_[index]->unit->name() + "\n";
+  for (const auto& member : members_)
+    for (const bool needed : member->needed) needs += needed ? '1' : '0';
+  const std::vector<std::string> orders = ranks_.all->all_gather_bytes(order);
   for (size_t r = 1; r < orders.size(); ++r)
     if (orders[r] != orders[0])
       throw Error(ErrorKind::ranks_differ,
                   fmt::format("rank {} calls other units than rank 0, or in another order", r),
                   "the calls of a sharded model must not depend on the data");
+  const std::vector<std::string> all = ranks_.all->all_gather_bytes(needs);
+  size_t next = 0;
+  for (const auto& member : members_)
+    for (size_t call = 0; call < member->needed.size(); ++call, ++next)
+      for (const std::string& one : all)
+        if (one[next] == '1') member->needed[call] = true;
 }
 
+/// Makes the unit whole and, while its backward computes, the one after it.
 void ShardedParameters::before_backward(autograd::Unit& unit) {
-  enter(backward_, index_of(unit), "backward");
+  const size_t index = index_of(unit);
+  enter(backward_, index, "backward");
+  Member& member = *members_[index];
+  if (member.needed_in_next_backward()) {
+    member.gather();
+    member.wait();
+  }
+  ++member.backwards_begun;
+  if (const auto next = backward_.next())
+    if (Member& after = *members_[*next]; after.needed_in_next_backward()) after.gather();
 }
 
 void ShardedParameters::after_backward(autograd::Unit& unit) {
   Member& member = *members_[index_of(unit)];
-  if (--member.calls == 0) {
+  if (++member.backwards_ended == member.calls) {
     complete(member);
     ++reduced_in_backward_;
   } else {

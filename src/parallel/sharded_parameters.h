@@ -73,9 +73,10 @@ class ShardedParameters final : public DataParallel, private autograd::UnitAtten
   void after_backward(autograd::Unit& unit) override;
 
   [[nodiscard]] size_t index_of(const autograd::Unit& unit) const;
-  void enter(UnitOrder& order, size_t index, const char* pass);
+  void enter(UnitOrder& order, size_t index, const char* pass) const;
   void leave(UnitOrder& order, const char* pass) const;
-  void compare_order();
+  void note_need(Member& member, size_t call);
+  void agree_on_first_step();
   void complete(Member& member);
   void name_unused(ReduceReport& report);
   void warn_of_references();

@@ -1,4 +1,5 @@
 #include <trireme/core/error.h>
+#include <trireme/core/log.h>
 #include <trireme/report/run_folder.h>
 #include <trireme/report/verdict.h>
 #include <trireme/storage/durable.h>
@@ -93,21 +94,43 @@ RunFolder::RunFolder(RunPaths paths, std::string_view config_yaml, std::optional
   storage::replace_file(paths_.config(), config_yaml);
 }
 
+RunFolder::~RunFolder() {
+  if (lost_.count() > 0)
+    log::warning("{}: {} record{} of metrics, evaluations and events could not be written",
+                 paths_.root.native(), lost_.count(), lost_.count() == 1 ? "" : "s");
+}
+
 void RunFolder::log_metrics(const StepMetrics& metrics, const Window& window) {
-  metrics_.append_line(metrics_line(metrics, window, hosts_, attempt_));
+  append(metrics_, metrics_line(metrics, window, hosts_, attempt_));
   totals_.add(window);
 }
 
 void RunFolder::log_eval(const EvalMetrics& metrics) {
-  eval_.append_line(eval_line(metrics, attempt_));
+  append(eval_, eval_line(metrics, attempt_));
 }
 
 void RunFolder::log_event(const Event& event) {
-  events_.append_line(event_line(event, attempt_, utc_time()));
+  append(events_, event_line(event, attempt_, utc_time()));
+}
+
+void RunFolder::append(storage::AppendFile& file, std::string_view line) {
+  try {
+    file.append_line(line);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage) throw;
+    if (lost_.add(LostRecords::Clock::now()))
+      log::warning("a record is lost ({} so far), the run goes on: {}", lost_.count(),
+                   error.message());
+  }
 }
 
 std::string RunFolder::write_report() {
-  storage::replace_file(paths_.report(), totals_.report_json(hosts_, attempt_));
+  try {
+    storage::replace_file(paths_.report(), totals_.report_json(hosts_, attempt_));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage) throw;
+    log::warning("the report could not be written: {}", error.message());
+  }
   return judge(totals_.rows(), hosts_).text;
 }
 

@@ -51,12 +51,23 @@ AppendFile::~AppendFile() {
 }
 
 AppendFile::AppendFile(AppendFile&& other) noexcept
-    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      torn_at_(std::exchange(other.torn_at_, {})) {}
 
 AppendFile& AppendFile::operator=(AppendFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
+  std::swap(torn_at_, other.torn_at_);
   return *this;
+}
+
+/// Fault site "storage.truncate".
+void AppendFile::cut_torn_line() {
+  int error = fault_at("storage.truncate");
+  if (error == 0 && ::ftruncate(fd_, *torn_at_) != 0) error = errno;
+  if (error != 0) throw_write_error(path_, "cannot be cut to whole lines", error);
+  torn_at_.reset();
 }
 
 void AppendFile::append_line(std::string_view line, Sync when) {
@@ -64,11 +75,17 @@ void AppendFile::append_line(std::string_view line, Sync when) {
   std::string text;
   text.reserve(line.size() + 1);
   text.append(line).push_back('\n');
+  if (torn_at_) cut_torn_line();
   const off_t before = ::lseek(fd_, 0, SEEK_END);
+  if (before < 0) throw_write_error(path_, "seek", errno);
   const WriteResult result = write_all(fd_, text.data(), text.size());
   if (result.error != 0) {
-    // If this fails too, the torn line is cut off when the file is next opened.
-    if (result.written > 0 && before >= 0 && ::ftruncate(fd_, before) != 0) errno = 0;
+    if (result.written > 0) torn_at_ = before;
+    try {
+      if (torn_at_) cut_torn_line();
+    } catch (const Error&) {
+      // What made the write fail is told; the next line tries again.
+    }
     throw_write_error(path_, "write", result.error, static_cast<int64_t>(text.size()));
   }
   if (when == Sync::now) sync();

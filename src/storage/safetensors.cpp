@@ -2,13 +2,10 @@
 
 #include "storage/safetensors_header.h"
 
-#include <algorithm>
 #include <bit>
-#include <cstring>
-#include <utility>
+#include <span>
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <c10/core/ScalarType.h>
 
 #include <fmt/core.h>
@@ -20,19 +17,23 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr size_t length_bytes = 8;
 
-/// Bytes of the header with its length field. Throws HeaderRefused.
-size_t header_end(std::span<const std::byte> file) {
-  if (file.size() < length_bytes)
-    throw HeaderRefused{fmt::format("{} bytes are too few for a header", file.size())};
+/// The header with its length field. Throws HeaderRefused.
+std::string header_text(const FileReader& file) {
+  const auto read = [&](char* into, size_t bytes) {
+    return file.read(0, std::as_writable_bytes(std::span(into, bytes))) == bytes;
+  };
   uint64_t length = 0;
-  std::memcpy(&length, file.data(), length_bytes);
+  if (!read(reinterpret_cast<char*>(&length), length_bytes))
+    throw HeaderRefused{fmt::format("{} bytes are too few for a header", file.bytes())};
   if (length > largest_safetensors_header)
     throw HeaderRefused{fmt::format("a header of {} bytes is too large", length)};
-  if (length > file.size() - length_bytes)
-    throw HeaderRefused{
-        fmt::format("the header needs {} bytes and the file has {} after its length", length,
-                    file.size() - length_bytes)};
-  return length_bytes + static_cast<size_t>(length);
+  const uint64_t rest = static_cast<uint64_t>(file.bytes()) - length_bytes;
+  if (length > rest)
+    throw HeaderRefused{fmt::format(
+        "the header needs {} bytes and the file has {} after its length", length, rest)};
+  std::string text(length_bytes + length, '\0');
+  if (!read(text.data(), text.size())) throw HeaderRefused{"the file ends inside its header"};
+  return text;
 }
 
 const char* hint_for(ErrorKind refusal) {
@@ -44,13 +45,15 @@ const char* hint_for(ErrorKind refusal) {
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, ErrorKind refusal)
-    : file_(std::make_shared<const MappedFile>(path)) {
+    : file_(path), refusal_(refusal) {
   try {
-    data_begin_ = header_end(file_->bytes());
-    const std::string_view json = file_->text().substr(length_bytes, data_begin_ - length_bytes);
-    header_ = parse_safetensors_header(json, file_->bytes().size() - data_begin_);
+    const std::string text = header_text(file_);
+    header_bytes_ = static_cast<int64_t>(text.size());
+    header_hash_ = hash_of(text);
+    header_ = parse_safetensors_header(std::string_view(text).substr(length_bytes),
+                                       static_cast<uint64_t>(file_.bytes() - header_bytes_));
   } catch (const HeaderRefused& refused) {
-    throw Error(refusal, fmt::format("{}: {}", path.native(), refused.reason), hint_for(refusal));
+    refuse(refused.reason);
   }
   index_.reserve(header_.entries.size());
   for (size_t i = 0; i < header_.entries.size(); ++i) index_.emplace(header_.entries[i].name, i);
@@ -61,29 +64,23 @@ const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const {
   return found == index_.end() ? nullptr : &header_.entries[found->second];
 }
 
-std::span<const std::byte> SafetensorsFile::bytes(const SafetensorsEntry& entry) const {
-  return file_->bytes().subspan(data_begin_ + static_cast<size_t>(entry.begin),
-                                static_cast<size_t>(entry.end - entry.begin));
+void SafetensorsFile::read(const SafetensorsEntry& entry, int64_t offset,
+                           std::span<std::byte> into) const {
+  check(offset >= 0 && static_cast<int64_t>(into.size()) <= entry.end - entry.begin - offset,
+        "what is read of a tensor lies in it: " + entry.name);
+  if (file_.read(header_bytes_ + entry.begin + offset, into) != into.size())
+    refuse(fmt::format("tensor '{}': the file has become too short", entry.name));
 }
 
-std::span<const std::byte> SafetensorsFile::header_bytes() const {
-  return file_->bytes().first(data_begin_);
-}
-
-at::Tensor SafetensorsFile::view(const SafetensorsEntry& entry) const {
-  const std::span<const std::byte> values = bytes(entry);
-  const size_t alignment = std::min<size_t>(c10::elementSize(entry.dtype), 8);
-  if (reinterpret_cast<uintptr_t>(values.data()) % alignment != 0) return copy(entry);
-  return at::from_blob(
-      const_cast<std::byte*>(values.data()), entry.shape, [keep = file_](void*) {},
-      at::TensorOptions(entry.dtype));
-}
-
-at::Tensor SafetensorsFile::copy(const SafetensorsEntry& entry) const {
-  const std::span<const std::byte> values = bytes(entry);
+at::Tensor SafetensorsFile::values(const SafetensorsEntry& entry) const {
   at::Tensor tensor = at::empty(entry.shape, at::TensorOptions(entry.dtype));
-  if (!values.empty()) std::memcpy(tensor.mutable_data_ptr(), values.data(), values.size());
+  if (tensor.nbytes() > 0)
+    read(entry, 0, {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()});
   return tensor;
+}
+
+void SafetensorsFile::refuse(const std::string& reason) const {
+  throw Error(refusal_, fmt::format("{}: {}", path().native(), reason), hint_for(refusal_));
 }
 
 }  // namespace trireme::storage

@@ -1,5 +1,6 @@
 #include "trainer/build.h"
 
+#include <map>
 #include <set>
 #include <variant>
 
@@ -61,6 +62,30 @@ void check_strategy(const RunConfig& config, model::Model& model) {
                  "memory");
 }
 
+bool recomputes(const parallel::ParallelConfig& config, size_t unit) {
+  if (const auto* every = std::get_if<int64_t>(&config.recompute)) return unit % static_cast<size_t>(*every) == 0;
+  return config.recompute == std::variant<int64_t, std::string>("unit");
+}
+
+/// How the units keep what backward needs.
+void set_activations(const parallel::ParallelConfig& config, Parts& parts) {
+  const std::map<std::string, autograd::ActivationForm> forms = {{"bf16", autograd::ActivationForm::bf16},
+                                                                 {"int8", autograd::ActivationForm::int8},
+                                                                 {"host", autograd::ActivationForm::host}};
+  if (config.activations == "host" && parts.device.is_cpu())
+    throw Error(ErrorKind::configuration, "parallel.activations: host moves activations to the host's memory, where they are on a CPU",
+                "set parallel.activations to plain, bf16 or int8");
+  if (const auto form = forms.find(config.activations); form != forms.end()) {
+    core::ParameterSet untrained = parts.buffers;
+    for (const core::Parameter& p : parts.model->parameters())
+      if (!p.tensor.requires_grad()) untrained.push_back(p);
+    parts.activations = std::make_unique<autograd::ActivationStorage>(form->second, untrained);
+  }
+  const std::vector<autograd::Unit*> units = parts.model->units();
+  for (size_t i = 0; i < units.size(); ++i)
+    units[i]->set_activations({.recompute = recomputes(config, i), .storage = parts.activations.get()});
+}
+
 }  // namespace
 
 Parts build_parts(const RunConfig& config, comm::World& world, const data::Dataset& data, at::Device device, Weights weights,
@@ -96,6 +121,7 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
   };
   parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config)}, fill);
   parts.buffers = parts.model->buffers();
+  set_activations(config.parallel, parts);
   if (parts.model->tokens_per_sample() > 0) parts.tokens_per_sample = sequence_length(config).value_or(0);
 
   optim::AddOverShards add_over_shards;

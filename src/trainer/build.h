@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include <trireme/autograd/activation_storage.h>
 #include <trireme/comm/world.h>
 #include <trireme/core/random.h>
 #include <trireme/data/dataset.h>
@@ -28,6 +29,7 @@ struct DataParts {
 struct Parts {
   at::Device device = at::Device(at::kCPU);
   precision::Precision precision;
+  std::unique_ptr<autograd::ActivationStorage> activations;  ///< null: kept as they are
   std::unique_ptr<model::Model> model;
   core::ParameterSet buffers;
   int64_t tokens_per_sample = 0;  ///< 0 for models without tokens

@@ -16,11 +16,18 @@
 
 namespace trireme::trainer {
 
+namespace {
+
+/// What the model computes with and the optimizer's state change in the update alone.
+bool changes_between_updates(const std::string& name) { return name.starts_with("buffer/"); }
+
+}  // namespace
+
 Checkpoints::Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep,
-                         bool read_back)
+                         bool read_back, const std::optional<std::string>& staging_dir)
     : all_(all), store_(folder), keep_(keep), read_back_(read_back),
-      // What the model computes with and the optimizer's state change in the update alone.
-      saver_(all, {.copied_at_once = [](const std::string& name) { return name.starts_with("buffer/"); }}) {}
+      staging_(staging_dir ? std::make_optional<checkpoint::StagingFolder>(*staging_dir, folder, *all) : std::nullopt),
+      saver_(all, {.copied_at_once = changes_between_updates, .staging = staging_ ? staging_->path() : std::filesystem::path()}) {}
 
 void Checkpoints::find(const std::string& resume) {
   const std::string path = on_rank_0(*all_, [&] {
@@ -33,6 +40,9 @@ void Checkpoints::find(const std::string& resume) {
       std::error_code unrelated;
       const bool of_this_run = std::filesystem::equivalent(std::filesystem::path(found).parent_path(), store_.folder(), unrelated);
       set_aside(of_this_run ? std::optional(checkpoint::read_manifest(found).step) : std::nullopt);
+      std::error_code absent;
+      const std::filesystem::path own = store_.path_of(checkpoint::read_manifest(found).step);
+      if (of_this_run && std::filesystem::equivalent(found, own, absent)) found = own.string();  // by the name that this run has for it
     } else {
       for (const std::string& name : store_.remove_stale()) log::info("removed an unfinished checkpoint of an earlier attempt: {}", name);
       const checkpoint::Store::Newest newest = store_.newest_valid(checkpoint::Store::Check::everything);
@@ -51,6 +61,7 @@ void Checkpoints::find(const std::string& resume) {
   if (path.empty()) return;
   reader_.emplace(path);
   resumed_ = true;
+  own_ = std::filesystem::path(path).parent_path() == store_.folder();
   extras_ = reader_->manifest().extras;
   if (extras_.value("contents", "") == "weights")
     throw Error(ErrorKind::configuration, path + ": holds weights alone, a run cannot go on from it",

@@ -9,6 +9,7 @@
 
 #include <trireme/checkpoint/reader.h>
 #include <trireme/checkpoint/saver.h>
+#include <trireme/checkpoint/staging_folder.h>
 #include <trireme/checkpoint/store.h>
 #include <trireme/comm/communicator.h>
 #include <trireme/core/state.h>
@@ -19,12 +20,15 @@ namespace trireme::trainer {
 class Checkpoints {
  public:
   /// `all` is for this alone: its deadline is how long ranks wait for storage.
-  Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep, bool read_back);
+  Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep, bool read_back,
+              const std::optional<std::string>& staging_dir);
 
   /// What to go on from: `resume` is auto (the newest valid checkpoint of the folder, if any), never, or a checkpoint's path.
   /// Rank 0 looks and tells the others.
   void find(const std::string& resume);
   [[nodiscard]] bool resumed() const { return resumed_; }
+  /// Whether that checkpoint is one of this run's folder; one from elsewhere leaves the run without a checkpoint of its own.
+  [[nodiscard]] bool resumed_from_own() const { return own_; }
   /// Of the checkpoint to go on from, until it is restored.
   [[nodiscard]] const core::StateReader& reader() const { return *reader_; }
   [[nodiscard]] std::string stored_identity() const { return extra("identity"); }
@@ -33,7 +37,7 @@ class Checkpoints {
 
   /// Components are saved and restored in the order in which they were added.
   void add(core::Stateful& component) { components_.push_back(&component); }
-  /// Closes the checkpoint: mapped files that a later save deletes would keep their disk space.
+  /// Closes the checkpoint: open files that a later save deletes would keep their disk space.
   void restore();
 
   /// What later checkpoints say of the run: identity keys and all keys of its configuration (config::identity_json,
@@ -43,9 +47,10 @@ class Checkpoints {
   /// Warns if the file system has no room for the checkpoints that will be kept.
   void forecast() const;
 
-  /// Begins to save the state as it is now, in the background. Nothing may be under way. `scores`: of the evaluations so far, for
+  /// Begins to save the state as it is now, in the background, where there is room for it. `scores`: of the evaluations so far, for
   /// the choice of the best. Afterwards see checkpoint::Saver.
   void begin(int64_t step, std::vector<checkpoint::Retention::Score> scores);
+  [[nodiscard]] bool has_room() const { return saver_.has_room(); }
   /// Alone: blocks until parameters and optimizer may change.
   void wait_copied() { saver_.wait_copied(); }
   [[nodiscard]] bool under_way() const { return saver_.under_way(); }
@@ -59,6 +64,7 @@ class Checkpoints {
   checkpoint::Store store_;
   checkpoint::Retention keep_;
   bool read_back_;
+  std::optional<checkpoint::StagingFolder> staging_;
   checkpoint::Saver saver_;
   std::optional<checkpoint::Reader> reader_;
   std::vector<core::Stateful*> components_;
@@ -67,6 +73,7 @@ class Checkpoints {
   void set_aside(std::optional<int64_t> later_than);
 
   bool resumed_ = false;
+  bool own_ = false;
   nlohmann::json extras_;  // of the checkpoint to go on from
   std::string identity_, configuration_, data_;
   int64_t attempt_ = 0;

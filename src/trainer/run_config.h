@@ -76,6 +76,7 @@ struct CheckpointSection {
   std::optional<int64_t> keep_every_steps;
   bool async = true;
   bool read_back = true;
+  std::optional<std::string> staging_dir;
   std::string on_failure = "continue";
   template <class B>
   void bind(B& b) {
@@ -88,6 +89,9 @@ struct CheckpointSection {
     b.key("keep_every_steps", keep_every_steps).doc("checkpoints whose step it divides are kept for ever; null: none").unit("steps").at_least(1);
     b.key("async", async).doc("write in the background, while the steps go on");
     b.key("read_back", read_back).doc("read what was written once more, from the disk, before the checkpoint counts as saved");
+    b.key("staging_dir", staging_dir)
+        .doc("an existing folder on a fast disk of each machine: each rank writes its part there first, which frees the memory for the "
+             "next checkpoint, and copies it from there to run.dir; null: straight to run.dir");
     b.key("on_failure", on_failure)
         .doc("what a checkpoint that cannot be written does to a run under way: warn and go on, or end it; at the end of the run it "
              "always is an error")

@@ -32,10 +32,9 @@ std::string describe(const parallel::StateBytes& state) {
 
 StateForecast::StateForecast(const RunConfig& config, comm::World& world) : config_(config) {
   const precision::Precision precision = precision::resolve(config.precision, device::select(config.device).type());
-  const bool low = precision.parameters != at::kFloat;
   bytes_.parameter = static_cast<int64_t>(c10::elementSize(precision.parameters));
   bytes_.travelling = static_cast<int64_t>(c10::elementSize(precision.reduce));
-  bytes_.optimizer = 4 * (static_cast<int64_t>(optim::slot_names(config.optim).size()) + (low ? 1 : 0));
+  bytes_.optimizer = optim::state_bytes_per_element(config.optim, precision.parameters);
   std::vector<int> local_sizes;
   for (const comm::RankInfo& rank : world.ranks()) local_sizes.push_back(rank.local_size);
   shard_ranks_ = parallel::shard_groups(config.parallel, world.rank(), local_sizes).shard_ranks;

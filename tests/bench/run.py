@@ -16,6 +16,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,8 +34,6 @@ class Bench:
             os.environ, OMP_NUM_THREADS="1", NO_COLOR="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
         )
         self.environment.pop("TRIREME_FAULT", None)
-        if len(os.sched_getaffinity(0)) < 2:
-            self.environment["OMPI_MCA_rmaps_base_oversubscribe"] = "1"
 
     def run(self, command):
         """Standard output of a program that must succeed."""
@@ -57,7 +56,8 @@ class Bench:
 
     @staticmethod
     def mpirun(ranks=2):
-        return ["mpirun", "-np", ranks, "--bind-to", "none"]
+        shared = ["--oversubscribe"] if ranks > len(os.sched_getaffinity(0)) else []
+        return ["mpirun", "-np", ranks, "--bind-to", "none", *shared]
 
     def peer(self, name):
         return [self.peers, PEERS / f"{name}.py"]
@@ -73,22 +73,30 @@ class Bench:
         path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in sections.items()))
         return path
 
-    def training(self, config, steps, every, ranks=0):
-        """Seconds of one step in each window of `every` steps, by the arrival of the progress lines: all that the run does
-        between them counts. The window of the first steps is left out."""
+    def progress(self, config, steps, every, ranks=0, watch=None):
+        """When the progress line of each step arrived, one every `every` steps. `watch` is called with the process at its
+        start."""
         shutil.rmtree(self.scratch / f"run_{config.stem}", ignore_errors=True)
         command = self.mpirun(ranks) if ranks else []
         command = [*command, self.trireme(), "train", config, f"train.steps={steps}", f"telemetry.log_every={every}"]
-        arrivals, text = [], []
+        arrivals, text = {}, []
         with subprocess.Popen(
             [str(word) for word in command], env=self.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         ) as process:
+            if watch:
+                watch(process)
             for line in process.stderr:
                 text.append(line)
                 if line.startswith("step "):
-                    arrivals.append(time.monotonic())
+                    arrivals[int(line.split()[1].split("/")[0])] = time.monotonic()
         if process.returncode != 0:
             raise SystemExit(f"bench: {' '.join(map(str, command))} ended with {process.returncode}\n{''.join(text)}")
+        return arrivals
+
+    def training(self, config, steps, every, ranks=0):
+        """Seconds of one step in each window of `every` steps, by the arrival of the progress lines: all that the run does
+        between them counts. The window of the first steps is left out."""
+        arrivals = list(self.progress(config, steps, every, ranks).values())
         return [(b - a) / every for a, b in zip(arrivals, arrivals[1:])]
 
     def token_file(self, name, tokens, vocabulary):
@@ -119,6 +127,40 @@ class Bench:
         self.run([self.trireme(), "prepare", "csv", table, "--label", "label", "-o", path])
         table.unlink()
         return path
+
+
+class ThreadWatch:
+    """When a process had a thread of this name, looked for a hundred times a second."""
+
+    def __init__(self, name):
+        self.name = name
+        self.alive = []  # [first seen, last seen]
+
+    def __call__(self, process):
+        threading.Thread(target=self.watch, args=[process], daemon=True).start()
+
+    def watch(self, process):
+        there = False
+        while process.returncode is None:
+            was, there = there, self.is_there(process.pid)
+            now = time.monotonic()
+            if there and not was:
+                self.alive.append([now, now])
+            elif there:
+                self.alive[-1][1] = now
+            time.sleep(0.01)
+
+    def is_there(self, pid):
+        for task in pathlib.Path(f"/proc/{pid}/task").glob("*/comm"):
+            try:
+                if task.read_text().strip() == self.name:
+                    return True
+            except OSError:
+                pass  # it has just ended
+        return False
+
+    def between(self, begin, end):
+        return any(first < end and last > begin for first, last in self.alive)
 
 
 def in_turn(ours, peer, turns):
@@ -316,7 +358,67 @@ def checkpoint(bench, turns):
     yield compare(label, "MiB/s", ">= 1.2", "read_mib_per_second", "dcp_load_mib_per_second", "DCP load")
 
 
-ROWS = {f.__name__: f for f in (first_step, gpt_step, all_reduce, hdf5_loader, optimizer, trainer_loop, telemetry, checkpoint)}
+def steps_while_saving(bench, turns):
+    """A GPT of 42 million parameters, 480 MiB of state, on one rank of one thread: the steps while the thread that saves is at
+    work against those between that save and the next, in one run. All that a step waits for counts, the begin of the save too."""
+    period, saves = 32, 2 * turns
+    config = bench.config(
+        "steps_while_saving",
+        model={"name": "gpt2", "config": {"vocab_size": 8192, "n_positions": 64, "n_embd": 512, "n_layer": 12, "n_head": 8}},
+        data={"train": str(bench.token_file("gpt", 1 << 20, 8192)), "workers": 1},
+        train={"steps": 1, "batch_size": 1, "max_grad_norm": 1.0},
+        checkpoint={"every_steps": period, "keep_last": 1, "async": True},
+    )
+    saving = ThreadWatch("trireme-save")
+    arrivals = bench.progress(config, period * (saves + 1), 1, watch=saving)
+    # The line of a step is printed at the end of the second step after it; where a save begins, what is left is printed first. So
+    # the first three steps after that are timed as one.
+    during, without = [], []
+    for begin in range(period, period * (saves + 1), period):
+        ends = [(0, arrivals[begin - 2])] + [(step, arrivals[begin + step - 2]) for step in range(3, period + 1)]
+        spent = {True: [0, 0.0], False: [0, 0.0]}
+        for (first, since), (last, until) in zip(ends, ends[1:]):
+            sums = spent[saving.between(since, until)]
+            sums[0] += last - first
+            sums[1] += until - since
+        if all(steps for steps, _ in spent.values()):  # else the disk was so slow that one save followed the other
+            during.append(1e3 * spent[True][1] / spent[True][0])
+            without.append(1e3 * spent[False][1] / spent[False][0])
+    if not during:
+        raise SystemExit(f"bench: no save ended within {period} steps")
+    yield row("step while 480 MiB are saved, 42M parameters, 1 thread", "ms", "<= 1.03", during, without, "no save under way")
+
+
+def reshard(bench, turns):
+    """500 MiB of state saved by 4 ranks, loaded by 2, each of which takes its half of every tensor."""
+    ours, theirs = bench.scratch / "reshard_ours", bench.scratch / "reshard_peer"
+    bench.run([*bench.mpirun(4), bench.program("reshard"), "save", ours])
+    bench.run([*bench.torchrun("reshard", 4), "save", theirs])
+    a, b = in_turn(
+        lambda: bench.figures([*bench.mpirun(2), bench.program("reshard"), "load", ours])["mib_per_second"]["median"],
+        lambda: bench.figures([*bench.torchrun("reshard", 2), "load", theirs])["mib_per_second"],
+        turns,
+    )
+    best = max(b[0], key=lambda name: statistics.median(turn[name]["median"] for turn in b))
+    peer = [turn[best]["median"] for turn in b]
+    yield row("500 MiB saved by 4 ranks, loaded and verified by 2", "MiB/s", ">= 1.2", a, peer, f"DCP, DTensors, {best}")
+
+
+ROWS = {
+    f.__name__: f
+    for f in (
+        first_step,
+        gpt_step,
+        all_reduce,
+        hdf5_loader,
+        optimizer,
+        trainer_loop,
+        telemetry,
+        checkpoint,
+        steps_while_saving,
+        reshard,
+    )
+}
 
 
 def short(value):

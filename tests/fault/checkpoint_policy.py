@@ -7,6 +7,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import runs  # noqa: E402
+import small_run  # noqa: E402
 from training_case import TrainingCase  # noqa: E402
 
 
@@ -77,6 +78,36 @@ class CheckpointPolicy(TrainingCase):
         runs.succeed("train", config, f"run.resume={older}", "train.steps=12", ranks=1)
         self.assertEqual(self.steps(), [12])
         self.assertEqual(self.steps("checkpoints.set-aside-2"), [5])
+
+    def test_a_run_from_another_runs_checkpoint_has_its_own_even_if_all_steps_are_done(self):
+        first = self.config()
+        runs.succeed("train", first, ranks=2)
+        source = self.run_dir
+        config = self.config()
+        runs.succeed("train", config, f"run.resume={source}", ranks=2)
+        self.assertEqual(self.steps(), [20])
+        runs.succeed("inspect", self.run_dir, "--verify")
+        self.assertEqual(small_run.state_hash(self.run_dir), small_run.state_hash(source))
+        self.assertEqual(runs.exit_record(self.run_dir)["code"], 0)
+        again = runs.succeed("train", config, ranks=2)  # goes on from its own, and has nothing to do
+        self.assertEqual(self.events("saved"), [20], again.stderr)
+
+    def test_a_record_that_cannot_be_written_does_not_end_the_run(self):
+        done = runs.succeed("train", self.config(checkpoint={"every_steps": None}), ranks=2, TRIREME_FAULT="storage.write:0:7:enospc")
+        self.assertIn("a record is lost (1 so far), the run goes on: ", done.stderr)
+        self.assertIn(str(self.run_dir / "metrics.jsonl"), done.stderr)
+        self.assertIn("1 record of metrics, evaluations and events could not be written", done.stderr)
+        steps = [record["step"] for record in runs.metrics(self.run_dir)]
+        self.assertEqual(len(steps), 19)
+        self.assertEqual(sorted(set(range(1, 21)) - set(steps)), [6])
+        self.assertEqual(self.steps(), [20])
+        self.assertEqual(runs.exit_record(self.run_dir)["code"], 0)
+
+    def test_an_old_checkpoint_that_cannot_be_deleted_is_told_and_goes_later(self):
+        config = self.config(checkpoint={"keep_last": 1})
+        done = runs.succeed("train", config, ranks=2, TRIREME_FAULT="storage.unlink#1:0:*:eio")
+        self.assertIn("could not be deleted", done.stderr)
+        self.assertEqual(self.steps(), [20])
 
     def test_too_little_space_is_foreseen(self):
         mount = pathlib.Path(tempfile.mkdtemp(dir=self.folder))

@@ -18,9 +18,9 @@ SEED = int(os.environ.get("TRIREME_SEED", time.time_ns() % 2**32))
 RANKS = 2
 # Which calls a rank makes; about how many in one run: the short form chooses among them. Rank 0 also writes the run's records.
 CALLS = {
-    ("storage.mkdir", 0): 3, ("storage.open", 0): 9, ("storage.write", 0): 120, ("storage.fsync", 0): 20, ("storage.close", 0): 18,
-    ("storage.rename", 0): 9, ("storage.unlink", 0): 18,
-    ("storage.open", 1): 3, ("storage.write", 1): 75, ("storage.fsync", 1): 3, ("storage.close", 1): 3,
+    ("storage.mkdir", 0): 3, ("storage.open", 0): 9, ("storage.write", 0): 118, ("storage.fsync", 0): 20, ("storage.close", 0): 20,
+    ("storage.rename", 0): 8, ("storage.unlink", 0): 12,
+    ("storage.open", 1): 3, ("storage.write", 1): 51, ("storage.fsync", 1): 3, ("storage.close", 1): 3,
 }
 ERRORS = {"enospc": "No space left on device", "eio": "Input/output error"}
 
@@ -61,10 +61,13 @@ class SaveCalls(unittest.TestCase):
         self.assertEqual(self.small.course(run), self.expected)
         self.assertEqual(small_run.checkpoints(run), ["step-00000009"])
 
-    def go_on(self, run):
+    def go_on(self, run, lost_record=False):
         done = self.small.train(run, ranks=RANKS)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.expect_the_whole_course(run)
+        if lost_record:  # of a step that is not made again
+            self.assertEqual(small_run.state_hash(run), self.expected["hash"])
+        else:
+            self.expect_the_whole_course(run)
         self.assertEqual(small_run.leftovers(run), [])
 
     def kill(self, site, rank, number, more=""):
@@ -91,11 +94,13 @@ class SaveCalls(unittest.TestCase):
         run, done = self.run_with(site, rank, number, action, f"checkpoint.on_failure={policy}")
         hit = ERRORS[action] in done.stderr
         if not hit:
-            self.through = True
+            self.through = number > CALLS[site, rank]  # before that it is an error of which nothing is told
         if done.returncode == 0:
-            # A save that failed and is followed by another, or an old checkpoint that could not be deleted.
+            # A save that failed and is followed by another; an old checkpoint that could not be deleted, or what was replaced by a
+            # save; a record of the run.
             self.expect_errors_to_name_a_path(run, done.stderr, action)
-            self.assertTrue(policy == "continue" or "could not be deleted" in done.stderr or not hit, done.stderr)
+            told = ("could not be deleted", "could not be removed", "stays until the next start", "a record is lost", "the report could not")
+            self.assertTrue(policy == "continue" or any(text in done.stderr for text in told) or not hit, done.stderr)
             self.assertEqual(small_run.state_hash(run), self.expected["hash"])
         else:
             self.assertEqual(done.returncode, 30, done.stderr)
@@ -110,7 +115,7 @@ class SaveCalls(unittest.TestCase):
             if ".tmp-" not in name:
                 runs.succeed("inspect", run / "checkpoints" / name, "--verify")
         runs.succeed("inspect", run, "--verify")
-        self.go_on(run)
+        self.go_on(run, lost_record="a record is lost" in done.stderr)
 
     def expect_errors_to_name_a_path(self, run, output, action):
         for line in output.split("\n"):

@@ -133,6 +133,38 @@ class Strategies(unittest.TestCase):
         for step, (mine, theirs) in enumerate(zip(self.curve(config, "fsdp", 2, 6, ["fsdp"]), reference), 1):
             self.assertLessEqual(abs(mine[0] - theirs[0]), LOSS_TOLERANCE * theirs[0], f"loss of step {step}")
 
+    def test_recomputation_changes_no_bit_and_needs_less_memory(self):
+        config = self.config({"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 64, "n_embd": 64, "n_layer": 6, "n_head": 4,
+                                                         "dropout": 0.1}}, self.tokens(), train={"steps": STEPS, "global_batch": 16})
+        for ranks, strategy in ((1, ["ddp"]), (2, ["fsdp"]), (2, ["zero2"])):
+            peaks = {}
+            plain = None
+            for recompute in ("none", "unit", "2"):
+                with self.subTest(strategy=strategy, recompute=recompute):
+                    name = f"{strategy[0]}-{recompute}"
+                    curve = self.curve(config, name, ranks, 16 // ranks, [*strategy, f"parallel.recompute={recompute}"])
+                    plain = plain or curve
+                    self.assertEqual(curve, plain)
+                    peaks[recompute] = runs.metrics(self.folder / self.id() / name)[-1]["memory"]["peak"]["max"]
+            self.assertLess(peaks["unit"], peaks["2"])
+            self.assertLess(peaks["2"], peaks["none"])
+
+    def test_activations_in_fewer_bits(self):
+        config = self.config({"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 64, "n_embd": 64, "n_layer": 4,
+                                                         "n_head": 4}}, self.tokens(), train={"steps": STEPS, "global_batch": 16})
+        plain = self.curve(config, "plain", 2, 8, ["fsdp"])
+        for form, bound in (("bf16", 2e-3), ("int8", 2e-2)):
+            for recompute in ("none", "unit"):
+                with self.subTest(form=form, recompute=recompute):
+                    mine = self.curve(config, f"{form}-{recompute}", 2, 8,
+                                      ["fsdp", f"parallel.activations={form}", f"parallel.recompute={recompute}"])
+                    self.assertNotEqual(mine, plain)
+                    for step, (here, there) in enumerate(zip(mine, plain), 1):
+                        self.assertLessEqual(abs(here[0] - there[0]), bound * there[0], f"loss of step {step}")
+        done = runs.trireme("train", config, f"run.dir={self.folder / 'host'}", "parallel.activations=host")
+        self.assertEqual(done.returncode, 10, done.stderr)
+        self.assertIn("where they are on a CPU", done.stderr)
+
     def capped(self, strategy, mib):
         config = self.config({"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 16, "n_embd": 256, "n_layer": 12,
                                                          "n_head": 4}}, self.tokens(),

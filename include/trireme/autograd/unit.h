@@ -7,6 +7,7 @@
 
 #include <trireme/core/parameters.h>
 #include <trireme/core/random.h>
+#include <trireme/autograd/saved_tensors.h>
 
 #include <ATen/core/Tensor.h>
 
@@ -99,6 +100,14 @@ class Unit {
   /// `attendant` must outlive the calls and their backwards; null: none. While there is one, the unit must not be moved.
   void set_attendant(UnitAttendant* attendant) { attendant_ = attendant; }
 
+  /// How the unit's activations are kept until backward.
+  struct Activations {
+    bool recompute = false;                  ///< its inputs alone are kept, see autograd::recomputed
+    SavedTensorProvider* storage = nullptr;  ///< what is kept is kept here; must outlive backward
+  };
+  void set_activations(const Activations& activations) { activations_ = activations; }
+  [[nodiscard]] const Activations& activations() const { return activations_; }
+
   std::vector<at::Tensor> operator()(const std::vector<at::Tensor>& inputs);
   /// For the common case of one input and one output.
   at::Tensor operator()(const at::Tensor& input);
@@ -113,7 +122,9 @@ class Unit {
   std::string name_;
   Factory factory_;
   std::unique_ptr<Block> block_;
+  [[nodiscard]] std::vector<at::Tensor> forward(const std::vector<at::Tensor>& inputs);
   UnitAttendant* attendant_ = nullptr;
+  Activations activations_;
   bool training_ = true;
 };
 

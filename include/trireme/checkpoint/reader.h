@@ -16,11 +16,12 @@
 
 namespace trireme::checkpoint {
 
-/// Reads a checkpoint, whatever number of ranks wrote it; each rank opens its own. Files are mapped
-/// when they are first needed, and every stored box is checked against its hash when it is first
-/// touched. Errors: no_checkpoint if there is no valid manifest, or a name, type or shape is not in
-/// it; data_damaged, naming file and tensor, if a shard is missing, damaged or not of this
-/// checkpoint. Callable from several threads.
+/// Reads a checkpoint, whatever number of ranks wrote it; each rank opens its own. Files are opened
+/// when they are first needed, and every stored box is hashed as it is first read, and compared:
+/// after an Error, what was read into holds anything. Errors: no_checkpoint if there is no valid
+/// manifest, or a name, type or shape is not in it; data_damaged, naming file and tensor, if a
+/// shard is missing, damaged or not of this checkpoint; storage if the disk fails. Callable from
+/// several threads.
 class Reader final : public core::StateReader {
  public:
   explicit Reader(const std::filesystem::path& checkpoint);

@@ -44,7 +44,7 @@ class Store {
   [[nodiscard]] Newest newest_valid(Check check = Check::manifest) const;
 
   /// Deletes what retention() does not keep; call after the commit of step `newest`. What could not
-  /// be deleted is returned, each with the reason.
+  /// be deleted is returned, each with the reason; the next call tries again.
   std::vector<std::string> prune(int64_t newest, const Retention& keep) const;
 
   /// Moves the checkpoints above `step` (nothing: all) into a new folder beside this one, named

@@ -11,6 +11,8 @@ struct ParallelConfig {
   std::variant<int64_t, std::string> shard_group = "world";
   bool free_after_forward = true;
   bool reduce_every_micro_step = true;
+  std::variant<int64_t, std::string> recompute = "none";
+  std::string activations = "plain";
   std::variant<double, std::string> bucket_mib = "auto";
 
   template <class B>
@@ -32,6 +34,20 @@ struct ParallelConfig {
         .doc(
             "zero2, fsdp: gradients are cut after every micro-step; false: after the last one, "
             "which communicates less and holds whole gradients");
+    b.key("recompute", recompute)
+        .doc(
+            "units that keep their inputs alone and compute everything else again in backward, "
+            "with "
+            "the same results: none, unit (all), or a number n (every n-th)")
+        .one_of({"none", "unit"})
+        .at_least(1);
+    b.key("activations", activations)
+        .doc(
+            "how what is kept for backward is kept: plain; bf16 or int8, rounded and in a half or "
+            "a "
+            "quarter of the memory; host, away from the device's memory")
+        .one_of({"plain", "bf16", "int8", "host"})
+        .identity();
     b.key("bucket_mib", bucket_mib)
         .doc("gradients that travel together: auto (a sixteenth of all, 1 to 25) or a number")
         .one_of({"auto"})

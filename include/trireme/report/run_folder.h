@@ -1,5 +1,6 @@
 #pragma once
 
+#include <trireme/report/lost_records.h>
 #include <trireme/report/records.h>
 #include <trireme/report/run_paths.h>
 #include <trireme/report/run_totals.h>
@@ -23,7 +24,8 @@ void make_run_folder(const RunPaths& paths);
 [[nodiscard]] int64_t last_attempt(const RunPaths& paths);
 
 /// The records of a run, written by rank 0, which holds the run lock. Each record is one appended
-/// line.
+/// line. One that cannot be written is lost, with a warning in the log; it does not end the run,
+/// leaves no part of a line behind, and the next ones are tried again.
 class RunFolder {
  public:
   /// What the state that a run goes on from has seen.
@@ -40,6 +42,8 @@ class RunFolder {
             std::vector<std::string> hosts);
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
+  /// Says in the log how many records were lost, if any.
+  ~RunFolder();
 
   [[nodiscard]] int64_t attempt() const { return attempt_; }
   [[nodiscard]] const RunPaths& paths() const { return paths_; }
@@ -48,10 +52,14 @@ class RunFolder {
   void log_metrics(const StepMetrics& metrics, const Window& window);
   void log_eval(const EvalMetrics& metrics);
   void log_event(const Event& event);
-  /// Replaces report.json by one of all windows so far and returns its verdict in words.
+  /// Replaces report.json by one of all windows so far, if it can be written, and returns its
+  /// verdict in words.
   std::string write_report();
+  [[nodiscard]] int64_t lost_records() const { return lost_.count(); }
 
  private:
+  void append(storage::AppendFile& file, std::string_view line);
+
   std::vector<std::string> hosts_;
   int64_t attempt_;
   RunPaths paths_;  // after attempt_: preparing the folder cuts what the attempt is read from
@@ -59,6 +67,7 @@ class RunFolder {
   storage::AppendFile metrics_;
   storage::AppendFile eval_;
   storage::AppendFile events_;
+  LostRecords lost_;
 };
 
 }  // namespace trireme::report

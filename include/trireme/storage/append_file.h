@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string_view>
+
+#include <sys/types.h>
 
 namespace trireme::storage {
 
@@ -20,12 +23,16 @@ class AppendFile {
   AppendFile& operator=(AppendFile&& other) noexcept;
 
   /// Adds `line`, which holds no newline, and a newline, in one write; nothing of it if that fails.
+  /// Where not even that can be undone the next call does so first, or fails.
   void append_line(std::string_view line, Sync sync = Sync::later);
   void sync();
 
  private:
+  void cut_torn_line();
+
   std::filesystem::path path_;
   int fd_ = -1;
+  std::optional<off_t> torn_at_;  // where the line begins that a failed write left in part
 };
 
 }  // namespace trireme::storage

@@ -11,8 +11,8 @@ namespace trireme::storage {
 /// A tensor that is described now and read when it is needed, so that any number of them can be
 /// passed on without holding their values.
 struct LazyTensor : TensorSpec {
-  /// Contiguous, on the CPU, of the stated type and shape; must not be written: the memory may be a
-  /// mapped file's. Whoever calls holds the values, nobody keeps them.
+  /// Contiguous, on the CPU, of the stated type and shape; must not be written: the memory may be
+  /// somebody else's. Whoever calls holds the values, nobody keeps them.
   std::function<at::Tensor()> values;
 };
 

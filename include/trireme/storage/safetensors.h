@@ -1,13 +1,13 @@
 #pragma once
 
 #include <trireme/core/error.h>
-#include <trireme/storage/mapped_file.h>
+#include <trireme/storage/file_reader.h>
+#include <trireme/storage/hash.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,17 +38,18 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-/// A safetensors file, mapped. Everything the header says is checked before it is believed: known
-/// types, sizes that fit shapes, tensors side by side from the first byte of data to the last, no
-/// name twice.
+/// A safetensors file, open for reading. Everything the header says is checked before it is
+/// believed: known types, sizes that fit shapes, tensors side by side from the first byte of data
+/// to the last, no name twice. Callable from several threads.
 class SafetensorsFile {
  public:
-  /// Error input_missing if it cannot be read; `refusal` names file and tensor if the format is
-  /// violated: model_refused for files from elsewhere, data_damaged for those we wrote.
+  /// Error input_missing if there is no such file; `refusal` names file and tensor if the format is
+  /// violated: model_refused for files from elsewhere, data_damaged for those we wrote. Here and
+  /// below, Error storage if the disk fails.
   explicit SafetensorsFile(const std::filesystem::path& path,
                            ErrorKind refusal = ErrorKind::model_refused);
 
-  [[nodiscard]] const std::filesystem::path& path() const { return file_->path(); }
+  [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
   [[nodiscard]] const std::vector<SafetensorsEntry>& entries() const { return header_.entries; }
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const {
     return header_.metadata;
@@ -56,20 +57,24 @@ class SafetensorsFile {
   /// Null if there is none of this name.
   [[nodiscard]] const SafetensorsEntry* find(std::string_view name) const;
 
-  [[nodiscard]] std::span<const std::byte> bytes(const SafetensorsEntry& entry) const;
-  /// The header and its length field, as they lie in the file.
-  [[nodiscard]] std::span<const std::byte> header_bytes() const;
-  [[nodiscard]] int64_t file_bytes() const { return static_cast<int64_t>(file_->bytes().size()); }
+  /// Of the header with its length field: the data follow.
+  [[nodiscard]] int64_t header_bytes() const { return header_bytes_; }
+  [[nodiscard]] Hash128 header_hash() const { return header_hash_; }
+  [[nodiscard]] int64_t file_bytes() const { return file_.bytes(); }
 
-  /// The tensor in place: it keeps the file mapped and must not be written (the system kills who
-  /// does). A copy where its bytes are not aligned for its type.
-  [[nodiscard]] at::Tensor view(const SafetensorsEntry& entry) const;
-  [[nodiscard]] at::Tensor copy(const SafetensorsEntry& entry) const;
+  /// Fills `into` with the entry's bytes from `offset` on. Error `refusal` if the file has become
+  /// too short for them.
+  void read(const SafetensorsEntry& entry, int64_t offset, std::span<std::byte> into) const;
+  [[nodiscard]] at::Tensor values(const SafetensorsEntry& entry) const;
 
  private:
-  std::shared_ptr<const MappedFile> file_;
+  [[noreturn]] void refuse(const std::string& reason) const;
+
+  FileReader file_;
+  ErrorKind refusal_;
   SafetensorsHeader header_;
-  size_t data_begin_ = 0;
+  int64_t header_bytes_ = 0;
+  Hash128 header_hash_;
   std::unordered_map<std::string_view, size_t> index_;  // of names that live in header_
 };
 

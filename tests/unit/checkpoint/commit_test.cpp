@@ -174,6 +174,19 @@ TEST(Commit, TheSameStepAgainReplacesWhatIsThere) {
   EXPECT_EQ(reader.manifest().run_id, "run2");
 }
 
+TEST(Commit, WhatWasReplacedAndCannotBeDeletedIsTold) {
+  const TemporaryFolder folder;
+  test::write_state(folder.path(), 5, 1, /*salt=*/1);
+  testing::internal::CaptureStderr();
+  {
+    const FaultScope fault(test::unlink_eio);
+    test::write_state(folder.path(), 5, 1, /*salt=*/2);
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr((folder / "step-00000005.tmp-run1").native() + " stays until"));
+  test::expect_state(Reader(folder / "step-00000005"), 1, /*salt=*/2);
+}
+
 TEST(Commit, WhatAnInterruptedAttemptLeftIsNoObstacle) {
   const TemporaryFolder folder;
   fs::create_directories(folder / "checkpoints" / "step-00000005.tmp-run1");

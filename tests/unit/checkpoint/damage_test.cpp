@@ -4,10 +4,13 @@
 #include <trireme/storage/safetensors.h>
 
 #include "unit/checkpoint/state.h"
+#include "unit/storage/faults.h"
 #include "unit/storage/temporary_folder.h"
 #include "unit/storage/thrown.h"
 
 #include <filesystem>
+#include <functional>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -64,7 +67,7 @@ TEST_F(Damage, NoneIsNone) {
 
 TEST_F(Damage, EveryFlippedByteOfAHeaderIsNoticed) {
   const std::string good = test::contents_of(shard(0));
-  const size_t header = storage::SafetensorsFile(shard(0)).header_bytes().size();
+  const auto header = static_cast<size_t>(storage::SafetensorsFile(shard(0)).header_bytes());
   for (size_t i = 0; i < header; ++i) {
     std::fstream file(shard(0), std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(static_cast<std::streamoff>(i));
@@ -91,7 +94,7 @@ TEST_F(Damage, FlippedBitsInDataNameTheTensor) {
       const storage::SafetensorsFile shard(file);
       const auto& entry = shard.entries()[random.below(shard.entries().size(), 4 * trial)];
       const auto bytes = static_cast<uint64_t>(entry.end - entry.begin);
-      place = static_cast<std::streamoff>(shard.header_bytes().size()) + entry.begin +
+      place = static_cast<std::streamoff>(shard.header_bytes()) + entry.begin +
               static_cast<std::streamoff>(random.below(bytes, 4 * trial + 1));
       tensor = entry.name.substr(0, entry.name.find('['));
     }
@@ -146,6 +149,34 @@ TEST_F(Damage, TruncatedAndExtendedShards) {
   }
   test::put(shard(1), good + "x");
   expect_damaged(shard(1), "bytes instead of");
+}
+
+TEST_F(Damage, AShardThatIsCutShortWhileItIsReadIsAnErrorNotASignal) {
+  const Reader reader(path_);
+  reader.read_whole("model/large", at::empty({300, 1000}));  // all shards are open now
+  for (const int rank : {0, 1}) fs::resize_file(shard(rank), 4096);
+  const Error error = error_of([&] { read_all(reader); });
+  EXPECT_EQ(error.kind(), ErrorKind::data_damaged);
+  EXPECT_THAT(error.message(), HasSubstr(path_.native()));
+  EXPECT_THAT(error.message(), HasSubstr("tensor '"));
+  EXPECT_THAT(error.message(), HasSubstr("too short"));
+}
+
+TEST_F(Damage, ADiskThatFailsIsNamedAndNoReasonToGoOnFromAnOlderOne) {
+  const Reader reader(path_), verified(path_);
+  read_all(verified);
+  const test::FaultScope fault(test::read_eio);
+  for (const auto& read : std::vector<std::function<void()>>{
+           [&] { read_all(reader); }, [&] { read_all(verified); }, [&] { reader.verify(); },
+           [&] { Reader again(path_); },
+           [&] {
+             (void)Store(folder_.path()).newest_valid(Store::Check::everything);
+           }}) {
+    const Error error = error_of(read);
+    EXPECT_EQ(error.kind(), ErrorKind::storage);
+    EXPECT_THAT(error.message(), HasSubstr(path_.native()));
+    EXPECT_THAT(error.message(), HasSubstr("read: Input/output error"));
+  }
 }
 
 TEST_F(Damage, AMissingShard) {

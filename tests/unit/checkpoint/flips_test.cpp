@@ -50,7 +50,7 @@ class Flips : public testing::Test {
     return path_ / ("shard-0000" + std::to_string(rank) + "-of-00002.safetensors");
   }
   [[nodiscard]] size_t header_bytes(int rank) const {
-    return storage::SafetensorsFile(shard(rank)).header_bytes().size();
+    return static_cast<size_t>(storage::SafetensorsFile(shard(rank)).header_bytes());
   }
 
   /// verify() and the store find the damage, name the file and `what`, and the store falls back.
@@ -80,7 +80,7 @@ class Flips : public testing::Test {
   /// The tensor whose values hold a byte of a shard.
   [[nodiscard]] std::string tensor_at(const storage::SafetensorsFile& file, size_t byte) const {
     for (const storage::SafetensorsEntry& entry : file.entries()) {
-      const size_t begin = file.header_bytes().size() + static_cast<size_t>(entry.begin);
+      const auto begin = static_cast<size_t>(file.header_bytes() + entry.begin);
       if (byte >= begin && byte < begin + static_cast<size_t>(entry.end - entry.begin))
         return entry.name.substr(0, entry.name.find('['));
     }

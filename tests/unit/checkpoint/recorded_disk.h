@@ -2,6 +2,8 @@
 
 // For one .cpp of a program: it defines functions of libc.
 
+#include "unit/checkpoint/disk_gate.h"
+
 #include <cerrno>
 #include <cstdarg>
 #include <cstdint>
@@ -239,6 +241,7 @@ extern "C" {
 
 inline int trireme_test_open(const char* path, int flags, mode_t mode) {
   using trireme::test::DiskRecorder;
+  trireme::test::DiskGate::pass(path);
   const std::lock_guard lock(DiskRecorder::mutex());
   DiskRecorder* recorder = DiskRecorder::current();
   const bool there = recorder == nullptr || ::syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;

@@ -3,6 +3,7 @@
 
 #include "checkpoint/names.h"
 #include "unit/checkpoint/state.h"
+#include "unit/storage/faults.h"
 #include "unit/storage/temporary_folder.h"
 #include "unit/storage/thrown.h"
 
@@ -125,6 +126,26 @@ TEST(Store, RemovesWhatDeadAttemptsLeft) {
   EXPECT_TRUE(Store(folder.path()).remove_stale().empty());
   EXPECT_EQ(test::files_in(folder.path()), 2U);
   EXPECT_TRUE(Store(folder / "none").remove_stale().empty());
+}
+
+TEST(Store, WhatCannotBeDeletedIsToldAndTriedAgain) {
+  const TemporaryFolder folder;
+  const Store store(folder.path());
+  for (const int64_t step : {1, 2}) test::write_state(folder.path(), step, 1);
+  const std::string left = (folder / "step-00000001.tmp-deleted").native();
+  {
+    const test::FaultScope fault(test::unlink_eio);
+    const std::vector<std::string> problems = store.prune(2, {});
+    ASSERT_EQ(problems.size(), 1U);
+    EXPECT_THAT(problems[0], HasSubstr(left));
+    EXPECT_THAT(store.steps(), ElementsAre(2)) << "it is no checkpoint any more";
+    EXPECT_THAT(store.prune(2, {}), ElementsAre(HasSubstr(left)));
+    testing::internal::CaptureStderr();
+    EXPECT_TRUE(store.remove_stale().empty());
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr(left));
+  }
+  EXPECT_TRUE(store.prune(2, {}).empty());
+  EXPECT_EQ(test::files_in(folder.path()), 1U);
 }
 
 TEST(Locate, TakesARunItsCheckpointsOrOneCheckpoint) {

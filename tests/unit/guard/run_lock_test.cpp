@@ -102,6 +102,14 @@ TEST_F(Folder, TheLockOfAFinishedProcessIsTakenOver) {
   EXPECT_EQ(files(), 1U);
 }
 
+TEST_F(Folder, WhatAHolderLeftThatWasKilledInAHeartbeatGoes) {
+  std::ofstream(path_ / "run.lock.othernode.99") << "{half";
+  std::ofstream(path_ / "run.locked") << "not ours";
+  const RunLock lock(path_);
+  EXPECT_FALSE(std::filesystem::exists(path_ / "run.lock.othernode.99"));
+  EXPECT_EQ(files(), 2U);
+}
+
 TEST_F(Folder, AReusedProcessNumberIsNoHolder) {
   LockOwner earlier = this_process();
   earlier.start -= 1;

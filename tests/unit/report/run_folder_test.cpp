@@ -1,7 +1,10 @@
 #include <trireme/core/error.h>
+#include <trireme/core/fault.h>
 #include <trireme/report/exit_record.h>
 #include <trireme/report/run_folder.h>
 
+#include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -16,8 +19,14 @@ namespace trireme::report {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using Json = nlohmann::json;
+
+// The fault sites read their variable once a process.
+constexpr long full_disk = 201;
+const int fault_declared = ::setenv("TRIREME_FAULT", "storage.write:*:201:enospc", 1);
 
 class Folder : public testing::Test {
  protected:
@@ -170,6 +179,45 @@ TEST_F(Folder, TheReportHoldsAllWindowsOfTheAttempt) {
   const Json json = Json::parse(text(paths_.report()));
   EXPECT_EQ(json.at("attempt"), 1);
   EXPECT_EQ(json.at("ranks").size(), 2U);
+}
+
+TEST_F(Folder, ARecordThatCannotBeWrittenIsLostAndTheRunGoesOn) {
+  {
+    RunFolder folder = open({});
+    folder.log_metrics({.step = 1}, window());
+    testing::internal::CaptureStderr();
+    core::fault::set_step(full_disk);
+    for (const int64_t step : {2, 3}) folder.log_metrics({.step = step}, window());
+    folder.log_event({"saved", 3, {}});
+    folder.log_eval({.step = 3, .loss = 0, .metrics = {}, .samples = 0});
+    EXPECT_EQ(folder.write_report(),
+              "INPUT-BOUND: 50 % of the step waits for data; most on rank 0 on n1: 50 %");
+    core::fault::set_step(-1);
+    const std::string told = testing::internal::GetCapturedStderr();
+    EXPECT_THAT(told, HasSubstr("a record is lost (1 so far), the run goes on: "));
+    EXPECT_THAT(told, HasSubstr(paths_.metrics().native()));
+    EXPECT_THAT(told, Not(HasSubstr("(2 so far)"))) << "not every time";
+    EXPECT_THAT(told, HasSubstr("the report could not be written: "));
+    EXPECT_EQ(folder.lost_records(), 4);
+    folder.log_metrics({.step = 4}, window());
+    testing::internal::CaptureStderr();
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("4 records of metrics, evaluations and events could not be written"));
+  EXPECT_THAT(steps(paths_.metrics()), ElementsAre(1, 4));
+}
+
+TEST(LostRecords, AreToldAtTheFirstAndThenOnceAMinute) {
+  using namespace std::chrono_literals;
+  const LostRecords::Clock::time_point start{};
+  LostRecords lost;
+  EXPECT_TRUE(lost.add(start));
+  EXPECT_FALSE(lost.add(start + 1s));
+  EXPECT_FALSE(lost.add(start + 59s));
+  EXPECT_TRUE(lost.add(start + 60s));
+  EXPECT_FALSE(lost.add(start + 119s));
+  EXPECT_TRUE(lost.add(start + 121s));
+  EXPECT_EQ(lost.count(), 6);
 }
 
 TEST_F(Folder, TheExitRecordNamesThePresentAttempt) {

@@ -5,12 +5,14 @@
 #include "unit/storage/temporary_folder.h"
 #include "unit/storage/thrown.h"
 
+#include <csignal>
 #include <filesystem>
 #include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
 
 namespace trireme::storage {
 namespace {
@@ -64,6 +66,63 @@ TEST(AppendFile, AFailureLeavesWholeLines) {
   EXPECT_EQ(test::contents_of(folder / "f"), "one\nthree\n");
   EXPECT_EQ(error_of([&] { AppendFile none(folder / "none" / "f"); }).kind(), ErrorKind::storage);
   EXPECT_EQ(error_of([&] { file.append_line("a\nb"); }).kind(), ErrorKind::unexpected);
+}
+
+/// Files of this process end at so many bytes while this lives.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGXFSZ, &ignore, &old_action_);
+    ::getrlimit(RLIMIT_FSIZE, &old_limit_);
+    const rlimit limit{bytes, old_limit_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &old_limit_);
+    ::sigaction(SIGXFSZ, &old_action_, nullptr);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit old_limit_{};
+  struct sigaction old_action_ {};
+};
+
+TEST(AppendFile, AHalfWrittenLineIsCutOff) {
+  const TemporaryFolder folder;
+  AppendFile file(folder / "f");
+  file.append_line("one");
+  {
+    const FileSizeLimit limit(8);
+    EXPECT_EQ(error_of([&] { file.append_line("too long"); }).kind(), ErrorKind::storage);
+  }
+  EXPECT_EQ(test::contents_of(folder / "f"), "one\n");
+  file.append_line("three");
+  EXPECT_EQ(test::contents_of(folder / "f"), "one\nthree\n");
+}
+
+TEST(AppendFile, WhereItCannotBeCutOffNothingFollowsIt) {
+  const TemporaryFolder folder;
+  AppendFile file(folder / "f");
+  file.append_line("one");
+  {
+    const FaultScope no_cutting(test::truncate_eio);
+    {
+      const FileSizeLimit limit(8);
+      EXPECT_EQ(error_of([&] { file.append_line("too long"); }).kind(), ErrorKind::storage);
+    }
+    EXPECT_EQ(test::contents_of(folder / "f"), "one\ntoo ");
+    const Error error = error_of([&] { file.append_line("three"); });
+    EXPECT_EQ(error.kind(), ErrorKind::storage);
+    EXPECT_NE(error.message().find("cannot be cut"), std::string::npos);
+    EXPECT_EQ(test::contents_of(folder / "f"), "one\ntoo ");
+  }
+  AppendFile moved(std::move(file));
+  moved.append_line("three");
+  EXPECT_EQ(test::contents_of(folder / "f"), "one\nthree\n");
 }
 
 bool first_ten(const nlohmann::json& record) {
