@@ -23,20 +23,31 @@ core::ParameterSet with_prefix(const std::string& unit, core::ParameterSet set) 
 // creation.
 class AttendedCall {
  public:
-  AttendedCall(Unit& unit, UnitAttendant& attendant) : unit_(unit), attendant_(attendant) {}
+  AttendedCall(Unit& unit, std::vector<UnitAttendant*> attendants)
+      : unit_(unit), attendants_(std::move(attendants)) {}
+
+  void begin_forward() {
+    for (UnitAttendant* const one : attendants_) one->before_forward(unit_);
+  }
+  void end_forward() {
+    for (auto one = attendants_.rbegin(); one != attendants_.rend(); ++one)
+      (*one)->after_forward(unit_);
+  }
 
   void begin_backward() {
-    if (!std::exchange(begun_, true)) attendant_.before_backward(unit_);
+    if (std::exchange(begun_, true)) return;
+    for (UnitAttendant* const one : attendants_) one->before_backward(unit_);
   }
   void end_backward() {
     if (std::exchange(ended_, true)) return;
     begin_backward();  // an input that is passed on comes here first
-    attendant_.after_backward(unit_);
+    for (auto one = attendants_.rbegin(); one != attendants_.rend(); ++one)
+      (*one)->after_backward(unit_);
   }
 
  private:
   Unit& unit_;
-  UnitAttendant& attendant_;
+  std::vector<UnitAttendant*> attendants_;
   bool begun_ = false, ended_ = false;
 };
 
@@ -73,9 +84,9 @@ std::vector<at::Tensor> Unit::forward(const std::vector<at::Tensor>& inputs) {
 }
 
 std::vector<at::Tensor> Unit::operator()(const std::vector<at::Tensor>& inputs) {
-  if (attendant_ == nullptr) return forward(inputs);
-  attendant_->before_forward(*this);
-  const auto call = std::make_shared<AttendedCall>(*this, *attendant_);
+  if (attendants_.empty()) return forward(inputs);
+  const auto call = std::make_shared<AttendedCall>(*this, attendants_);
+  call->begin_forward();
   std::vector<at::Tensor> seen = inputs;
   if (at::GradMode::is_enabled())
     for (at::Tensor& input : seen)
@@ -84,7 +95,7 @@ std::vector<at::Tensor> Unit::operator()(const std::vector<at::Tensor>& inputs) 
         input.register_hook([call](const at::Tensor&) { call->end_backward(); });
       }
   std::vector<at::Tensor> outputs = forward(seen);
-  attendant_->after_forward(*this);
+  call->end_forward();
   for (const at::Tensor& output : outputs)
     if (in_graph(output))
       output.register_hook([call](const at::Tensor&) { call->begin_backward(); });
@@ -105,6 +116,14 @@ core::ParameterSet Unit::parameters() const {
 core::ParameterSet Unit::buffers() const {
   check(built(), "unit " + name_ + " is not built");
   return with_prefix(name_, block_->buffers());
+}
+
+void Unit::add_attendant(UnitAttendant& attendant) {
+  attendants_.push_back(&attendant);
+}
+
+void Unit::remove_attendant(UnitAttendant& attendant) {
+  std::erase(attendants_, &attendant);
 }
 
 void Unit::set_training(bool on) {

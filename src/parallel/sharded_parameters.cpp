@@ -80,7 +80,7 @@ ShardedParameters::ShardedParameters(Ranks ranks, const Settings& settings,
     : ranks_(std::move(ranks)), settings_(settings), traffic_(recorder) {}
 
 ShardedParameters::~ShardedParameters() {
-  for (const auto& member : members_) member->unit->set_attendant(nullptr);
+  for (const auto& member : members_) member->unit->remove_attendant(*this);
 }
 
 void ShardedParameters::add(autograd::Unit& unit) {
@@ -125,7 +125,7 @@ void ShardedParameters::add(autograd::Unit& unit) {
     flat.parameters->free();
   }
   fragments_.insert(fragments_.end(), fragments.begin(), fragments.end());
-  unit.set_attendant(this);
+  unit.add_attendant(*this);
   members_.push_back(std::move(member));
 }
 

@@ -124,9 +124,9 @@ void RunFolder::append(storage::AppendFile& file, std::string_view line) {
   }
 }
 
-std::string RunFolder::write_report() {
+std::string RunFolder::write_report(std::span<const UnitSpread> units) {
   try {
-    storage::replace_file(paths_.report(), totals_.report_json(hosts_, attempt_));
+    storage::replace_file(paths_.report(), totals_.report_json(hosts_, attempt_, units));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::storage) throw;
     log::warning("the report could not be written: {}", error.message());

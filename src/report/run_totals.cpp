@@ -58,6 +58,21 @@ Json verdict_json(const Verdict& verdict, std::span<const std::string> hosts) {
   return json;
 }
 
+Json units_json(std::span<const UnitSpread> units, std::span<const std::string> hosts) {
+  Json all = Json::array();
+  for (const UnitSpread& unit : units)
+    all.push_back({{"name", unit.row.name},
+                   {"bytes",
+                    {{"parameters", unit.row.parameters_bytes},
+                     {"gradients", unit.row.gradients_bytes},
+                     {"optimizer", unit.row.optimizer_bytes},
+                     {"buffers", unit.row.buffers_bytes}}},
+                   {"activations_bytes", spread_json(unit.activations_bytes, hosts)},
+                   {"forward_seconds", spread_json(unit.forward_seconds, hosts)},
+                   {"backward_seconds", spread_json(unit.backward_seconds, hosts)}});
+  return all;
+}
+
 }  // namespace
 
 void RunTotals::add(const Window& window) {
@@ -88,7 +103,8 @@ std::vector<RankRow> RunTotals::rows() const {
   return rows;
 }
 
-std::string RunTotals::report_json(std::span<const std::string> hosts, int64_t attempt) const {
+std::string RunTotals::report_json(std::span<const std::string> hosts, int64_t attempt,
+                                   std::span<const UnitSpread> units) const {
   const Window window = window_of(rows());
   Json ranks = Json::array();
   for (size_t rank = 0; rank < window.rows.size(); ++rank)
@@ -101,6 +117,7 @@ std::string RunTotals::report_json(std::span<const std::string> hosts, int64_t a
       {"phases", phases_json(window, hosts)},
       {"memory", memory_json(window, hosts)},
       {"ranks", std::move(ranks)},
+      {"units", units_json(units, hosts)},
       {"verdict", verdict_json(judge(window.rows, hosts), hosts)}};
   return dump(json, 2) + "\n";
 }

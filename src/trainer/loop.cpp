@@ -82,7 +82,9 @@ void Loop::train_one_step() {
     batch = loader_.next();
     check(batch.has_value(), "the training loader does not end");
   }
+  context_.unit_statistics.begin_step(batch->micro_batches.size());
   PublishedStep published = step_.run(batch->micro_batches, learning_rate(), votes());
+  context_.unit_statistics.end_step();
   check_metric();
   if (context_.parts.average) {
     const telemetry::PhaseScope phase(recorder, telemetry::Phase::optimizer);

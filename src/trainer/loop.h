@@ -22,6 +22,7 @@
 #include "trainer/run_state.h"
 #include "trainer/step.h"
 #include "trainer/trainer.h"
+#include "trainer/unit_statistics.h"
 
 namespace trireme::trainer {
 
@@ -40,6 +41,7 @@ class Loop {
     RunState& state;
     guard::EarlyStopping& early_stopping;
     telemetry::Recorder& recorder;
+    UnitStatistics& unit_statistics;
     Monitor& monitor;
     Checkpoints& checkpoints;
     RunStatus& status;

@@ -104,11 +104,12 @@ void Monitor::warn_unused(const std::vector<std::string>& names) {
   log::warning("{} parameter{} got no gradient: {}{}", names.size(), names.size() == 1 ? "" : "s", list, names.size() > 8 ? ", ..." : "");
 }
 
-void Monitor::finish(int64_t step) {
+void Monitor::finish(int64_t step, const std::vector<report::UnitRow>& units) {
+  const auto over_ranks = report::reduce_units(*world_.all(), units);
   if (!leads()) return;
   line_.clear();
   // A finished run that is started again measures nothing: its report stays.
-  if (logged_steps_ > 0) log::info("step {}: {}", step, folder_->write_report());
+  if (logged_steps_ > 0) log::info("step {}: {}", step, folder_->write_report(*over_ranks));
   log::info("report: {}", folder_->paths().report().string());
 }
 

@@ -12,6 +12,7 @@
 #include <trireme/report/progress_line.h>
 #include <trireme/report/rank_reducer.h>
 #include <trireme/report/run_folder.h>
+#include <trireme/report/unit_reducer.h>
 #include <trireme/telemetry/recorder.h>
 
 #include "trainer/control.h"
@@ -40,7 +41,7 @@ class Monitor {
   /// Warns once about parameters that get no gradient.
   void warn_unused(const std::vector<std::string>& names);
   /// Writes report.json and says where; the end of a run that ended well or on request.
-  void finish(int64_t step);
+  void finish(int64_t step, const std::vector<report::UnitRow>& units);
 
  private:
   [[nodiscard]] bool leads() const { return folder_ != nullptr; }

@@ -59,6 +59,12 @@ parallel::StateBytes StateForecast::with(const std::string& strategy) const {
   return parallel::plan_state(units_, bytes_, other, shard_ranks_);
 }
 
+parallel::StateBytes StateForecast::of_unit(size_t unit) const {
+  parallel::StateBytes bytes = parallel::plan_state({&units_.at(unit), 1}, bytes_, config_.parallel, shard_ranks_);
+  bytes.passing = 0;
+  return bytes;
+}
+
 std::string StateForecast::text() const { return describe(with(config_.parallel.strategy)); }
 
 Error StateForecast::explain(const Error& out_of_memory) const {

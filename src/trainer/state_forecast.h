@@ -18,6 +18,8 @@ class StateForecast {
 
   /// With another strategy than the configuration's, or its own.
   [[nodiscard]] parallel::StateBytes with(const std::string& strategy) const;
+  /// Of one unit, in the model's order, between steps.
+  [[nodiscard]] parallel::StateBytes of_unit(size_t unit) const;
   /// "52.8 MiB of parameters, ...": for the log.
   [[nodiscard]] std::string text() const;
   /// Adds what the state needs, which tensors are the largest, and which strategies would need less, or fit.

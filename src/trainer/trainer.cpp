@@ -18,6 +18,7 @@
 #include "trainer/agreement.h"
 #include "trainer/loop.h"
 #include "trainer/state_forecast.h"
+#include "trainer/unit_statistics.h"
 
 namespace trireme::trainer {
 namespace {
@@ -113,8 +114,8 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
                                .shuffle = config.data.shuffle,
                                .last_batch = config.data.last_batch_policy()});
   const int64_t steps = total_steps(config.train.steps, config.train.epochs, sampler.steps_per_epoch());
-  if (world.rank() == 0)
-    log::info("state of a rank with parallel.strategy: {}: {}", config.parallel.strategy, StateForecast(config, world).text());
+  const StateForecast forecast(config, world);
+  if (world.rank() == 0) log::info("state of a rank with parallel.strategy: {}: {}", config.parallel.strategy, forecast.text());
   telemetry::Recorder recorder;
   Parts parts = build_parts(config, world, *data.train, device,
                             checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured, recorder);
@@ -150,11 +151,12 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   checkpoints.forecast();
   checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
-  Loop loop({config, world, parts, data, layout, sampler, steps, state, early_stopping, recorder, monitor, checkpoints, status, signals, status.lock.get(),
-             paths.control()});
+  UnitStatistics unit_statistics(*parts.model);
+  Loop loop({config, world, parts, data, layout, sampler, steps, state, early_stopping, recorder, unit_statistics, monitor, checkpoints,
+             status, signals, status.lock.get(), paths.control()});
   const int code = loop.run();
   monitor.event(code == 0 ? "finished" : "preempted", state.step);
-  monitor.finish(state.step);
+  monitor.finish(state.step, unit_statistics.rows(forecast));
   on_rank_0(*all, [&] {
     report::ExitRecord record;
     record.code = code;

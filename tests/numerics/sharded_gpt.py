@@ -40,6 +40,15 @@ class ShardedGpt(unittest.TestCase):
             self.assertLess(max(sizes), 1.05 * 3 / 4 * quarter)  # no gradients
             self.assertTrue(done.stdout.split("\n")[-2], "a text at the end")
 
+            units = json.loads((run / "report.json").read_text())["units"]
+            self.assertEqual([unit["name"] for unit in units],
+                             ["transformer.wte", "transformer.wpe", *(f"transformer.h.{i}" for i in range(8)), "transformer.ln_f"])
+            for kind, share in (("parameters", 1 / 4), ("gradients", 1 / 4), ("optimizer", 1 / 2)):
+                self.assertAlmostEqual(sum(unit["bytes"][kind] for unit in units), share * quarter, delta=64 * len(units))
+            for unit in units:
+                for spread in (unit["activations_bytes"], unit["forward_seconds"], unit["backward_seconds"]):
+                    self.assertGreater(spread["min"], 0)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -97,8 +97,11 @@ class Unit {
   void build(const BuildContext& context);
   [[nodiscard]] bool built() const { return block_ != nullptr; }
 
-  /// `attendant` must outlive the calls and their backwards; null: none. While there is one, the unit must not be moved.
-  void set_attendant(UnitAttendant* attendant) { attendant_ = attendant; }
+  /// Attendants come in their order before a pass and in the reverse order after it. They must outlive the backwards of the
+  /// calls that they attended; while there is one, the unit must not be moved.
+  void add_attendant(UnitAttendant& attendant);
+  /// From the next call on.
+  void remove_attendant(UnitAttendant& attendant);
 
   /// How the unit's activations are kept until backward.
   struct Activations {
@@ -123,7 +126,7 @@ class Unit {
   Factory factory_;
   std::unique_ptr<Block> block_;
   [[nodiscard]] std::vector<at::Tensor> forward(const std::vector<at::Tensor>& inputs);
-  UnitAttendant* attendant_ = nullptr;
+  std::vector<UnitAttendant*> attendants_;
   Activations activations_;
   bool training_ = true;
 };

@@ -54,7 +54,7 @@ class RunFolder {
   void log_event(const Event& event);
   /// Replaces report.json by one of all windows so far, if it can be written, and returns its
   /// verdict in words.
-  std::string write_report();
+  std::string write_report(std::span<const UnitSpread> units = {});
   [[nodiscard]] int64_t lost_records() const { return lost_.count(); }
 
  private:

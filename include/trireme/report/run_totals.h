@@ -1,6 +1,7 @@
 #pragma once
 
 #include <trireme/report/rank_reducer.h>
+#include <trireme/report/unit_reducer.h>
 
 #include <cstdint>
 #include <span>
@@ -19,8 +20,9 @@ class RunTotals {
   [[nodiscard]] std::vector<RankRow> rows() const;
 
   /// The text of report.json: phases, memory, communication and data wait of every rank, their
-  /// spread, the verdict in words.
-  [[nodiscard]] std::string report_json(std::span<const std::string> hosts, int64_t attempt) const;
+  /// spread, the units of the model, the verdict in words.
+  [[nodiscard]] std::string report_json(std::span<const std::string> hosts, int64_t attempt,
+                                        std::span<const UnitSpread> units = {}) const;
 
  private:
   std::vector<RankRow> sums_;  // means times steps; memory: the most

@@ -57,14 +57,14 @@ class Diary final : public UnitAttendant {
  public:
   explicit Diary(std::vector<Unit*> units) : units_(std::move(units)) {
     for (Unit* unit : units_) {
-      unit->set_attendant(this);
+      unit->add_attendant(*this);
       for (const core::Parameter& p : unit->parameters())
         hooks_.push_back(on_gradient_accumulated(
             p.tensor, [this, name = p.name](const at::Tensor&) { write(name); }));
     }
   }
   ~Diary() override {
-    for (Unit* unit : units_) unit->set_attendant(nullptr);
+    for (Unit* unit : units_) unit->remove_attendant(*this);
   }
 
   void before_forward(Unit& unit) override { write("+" + unit.name()); }

@@ -1,0 +1,84 @@
+#include "trainer/unit_statistics.h"
+
+#include <algorithm>
+
+#include <trireme/autograd/recompute.h>
+#include <trireme/core/error.h>
+#include <trireme/telemetry/memory.h>
+#include <trireme/telemetry/recorder.h>
+
+#include <ATen/ATen.h>
+
+namespace trireme::trainer {
+namespace {
+
+constexpr int64_t every_steps = 16;
+constexpr int64_t first_step = 2;  // what comes before warms up
+
+}  // namespace
+
+UnitStatistics::UnitStatistics(model::Model& model) {
+  for (autograd::Unit* unit : model.units()) units_.push_back({.unit = unit});
+}
+
+UnitStatistics::~UnitStatistics() { attend(false); }
+
+void UnitStatistics::attend(bool on) {
+  if (on == attending_) return;
+  attending_ = on;
+  for (Measured& one : units_) on ? one.unit->add_attendant(*this) : one.unit->remove_attendant(*this);
+}
+
+void UnitStatistics::begin_step(size_t micro_steps) {
+  attend(step_++ % every_steps == first_step);
+  if (attending_) micro_steps_ += static_cast<int64_t>(micro_steps);
+}
+
+void UnitStatistics::end_step() { attend(false); }
+
+UnitStatistics::Measured& UnitStatistics::of(const autograd::Unit& unit) {
+  const auto found = std::ranges::find(units_, &unit, &Measured::unit);
+  check(found != units_.end(), "only the model's units are measured");
+  return *found;
+}
+
+void UnitStatistics::before_forward(autograd::Unit& unit) {
+  Measured& one = of(unit);
+  one.allocated = telemetry::allocated_bytes();
+  one.since_ns = telemetry::now_ns();
+}
+
+void UnitStatistics::after_forward(autograd::Unit& unit) {
+  Measured& one = of(unit);
+  if (autograd::recomputing()) return;  // an inner unit of one that is computed again, in the backward of the outer one
+  one.forward_ns += telemetry::now_ns() - one.since_ns;
+  one.activations_bytes += std::max<int64_t>(0, telemetry::allocated_bytes() - one.allocated);
+}
+
+void UnitStatistics::before_backward(autograd::Unit& unit) { of(unit).since_ns = telemetry::now_ns(); }
+
+void UnitStatistics::after_backward(autograd::Unit& unit) {
+  Measured& one = of(unit);
+  one.backward_ns += telemetry::now_ns() - one.since_ns;
+}
+
+std::vector<report::UnitRow> UnitStatistics::rows(const StateForecast& state) const {
+  const auto times = static_cast<double>(std::max<int64_t>(1, micro_steps_));
+  std::vector<report::UnitRow> rows;
+  for (size_t i = 0; i < units_.size(); ++i) {
+    const Measured& one = units_[i];
+    const parallel::StateBytes bytes = state.of_unit(i);
+    report::UnitRow& row = rows.emplace_back();
+    row.name = one.unit->name();
+    row.parameters_bytes = bytes.parameters;
+    row.gradients_bytes = bytes.gradients;
+    row.optimizer_bytes = bytes.optimizer;
+    for (const core::Parameter& buffer : one.unit->buffers()) row.buffers_bytes += static_cast<int64_t>(buffer.tensor.nbytes());
+    row.activations_bytes = static_cast<int64_t>(static_cast<double>(one.activations_bytes) / times);
+    row.forward_seconds = static_cast<double>(one.forward_ns) * 1e-9 / times;
+    row.backward_seconds = static_cast<double>(one.backward_ns) * 1e-9 / times;
+  }
+  return rows;
+}
+
+}  // namespace trireme::trainer
