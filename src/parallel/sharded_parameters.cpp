@@ -161,7 +161,10 @@ void ShardedParameters::before_forward(autograd::Unit& unit) {
   const size_t index = index_of(unit);
   Member& member = *members_[index];
   const bool training = at::GradMode::is_enabled() && !in_backward_;
-  if (training) enter(forward_, index, "forward");
+  if (training) {
+    if (!agreed_) compare("call unit '" + unit.name() + "'");
+    enter(forward_, index, "forward");
+  }
   member.gather();
   member.wait();
   if (in_backward_) return;  // an outer unit is recomputed
@@ -194,7 +197,7 @@ void ShardedParameters::after_forward(autograd::Unit& unit) {
 void ShardedParameters::note_need(Member& member, size_t call) {
   const bool kept =
       member.unit->activations().recompute || member.count_references() > member.references;
-  if (!compared_) {
+  if (!agreed_) {
     member.needed.push_back(kept);
   } else if (kept && !member.needed.at(call)) {
     throw Error(ErrorKind::plugin_failed,
@@ -208,7 +211,11 @@ void ShardedParameters::begin_backward(bool last_micro_step) {
   last_ = last_micro_step;
   in_backward_ = true;
   leave(forward_, "forward");
-  if (!std::exchange(compared_, true)) agree_on_first_step();
+  if (!agreed_) {
+    compare("run backward");
+    agree_on_needs();
+    agreed_ = true;
+  }
   for (const auto& member : members_) {
     member->completed = false;
     member->backwards_begun = member->backwards_ended = 0;
@@ -216,18 +223,23 @@ void ShardedParameters::begin_backward(bool last_micro_step) {
   }
 }
 
-/// All ranks see the orders of all, so all of them throw, or agree on what any of them needs.
-void ShardedParameters::agree_on_first_step() {
-  std::string order, needs;
-  for (const size_t index : forward_.units()) order += members_[index]->unit->name() + "\n";
+/// In the first step, where no rank knows what comes: all see what all are about to do, so all of
+/// them throw if it differs, instead of waiting for each other.
+void ShardedParameters::compare(const std::string& about_to) {
+  const std::vector<std::string> all = ranks_.all->all_gather_bytes(about_to);
+  for (size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0])
+      throw Error(
+          ErrorKind::ranks_differ,
+          fmt::format("in the first step rank 0 is about to {}, rank {} to {}", all[0], r, all[r]),
+          "the calls of a sharded model must not depend on the data");
+}
+
+/// What any rank needs for backward all of them gather.
+void ShardedParameters::agree_on_needs() {
+  std::string needs;
   for (const auto& member : members_)
     for (const bool needed : member->needed) needs += needed ? '1' : '0';
-  const std::vector<std::string> orders = ranks_.all->all_gather_bytes(order);
-  for (size_t r = 1; r < orders.size(); ++r)
-    if (orders[r] != orders[0])
-      throw Error(ErrorKind::ranks_differ,
-                  fmt::format("rank {} calls other units than rank 0, or in another order", r),
-                  "the calls of a sharded model must not depend on the data");
   const std::vector<std::string> all = ranks_.all->all_gather_bytes(needs);
   size_t next = 0;
   for (const auto& member : members_)

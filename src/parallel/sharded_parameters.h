@@ -76,7 +76,8 @@ class ShardedParameters final : public DataParallel, private autograd::UnitAtten
   void enter(UnitOrder& order, size_t index, const char* pass) const;
   void leave(UnitOrder& order, const char* pass) const;
   void note_need(Member& member, size_t call);
-  void agree_on_first_step();
+  void compare(const std::string& about_to);
+  void agree_on_needs();
   void complete(Member& member);
   void name_unused(ReduceReport& report);
   void warn_of_references();
@@ -91,7 +92,7 @@ class ShardedParameters final : public DataParallel, private autograd::UnitAtten
   Member* reducing_ = nullptr;  // the last whose reduction was begun
   bool in_backward_ = false;
   bool last_ = false;
-  bool compared_ = false;
+  bool agreed_ = false;  // what the first step told
   bool warned_ = false;
   int64_t reduced_in_backward_ = 0;
 };
