@@ -3,6 +3,8 @@
 #include <trireme/core/error.h>
 #include <trireme/core/fragments.h>
 
+#include "optim/state_plan.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -27,13 +29,18 @@ void check_config(const OptimConfig& config) {
                 "set optim.momentum, or nesterov: false");
 }
 
-void check_parameter(const core::Parameter& p) {
+void check_parameter(const OptimConfig& config, const core::Parameter& p) {
   const at::ScalarType type = p.tensor.scalar_type();
   if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf)
     throw Error(ErrorKind::configuration,
                 "parameter '" + p.name + "' is of type " + c10::toString(type) +
                     "; the optimizer takes float32, bfloat16 and float16",
                 "freeze it with optim.groups, or build the model in one of these types");
+  if (type == at::kHalf && !config.masters)
+    throw Error(ErrorKind::configuration,
+                "optim.masters: false is for bfloat16 parameters, and '" + p.name +
+                    "' is float16, in whose range small updates are lost",
+                "set optim.masters: true, or precision.compute: bf16");
   if (!p.tensor.is_cpu())
     throw Error(ErrorKind::environment, "parameter '" + p.name + "' is on " +
                                             p.tensor.device().str() +
@@ -51,15 +58,6 @@ float value_or(const at::Tensor& scalar, float otherwise) {
 
 }  // namespace
 
-std::vector<std::string> slot_names(const OptimConfig& config) {
-  if (config.name == "sgd")
-    return config.momentum > 0.0 ? std::vector<std::string>{"momentum"}
-                                 : std::vector<std::string>{};
-  if (config.name == "adagrad") return {"square_sum"};
-  if (config.name == "lion") return {"moment"};
-  return {"moment", "square_moment"};
-}
-
 FusedOptimizer::FusedOptimizer(OptimConfig config, const core::ParameterSet& parameters,
                                AddOverShards add_over_shards)
     : config_(std::move(config)),
@@ -67,28 +65,29 @@ FusedOptimizer::FusedOptimizer(OptimConfig config, const core::ParameterSet& par
       slot_names_(slot_names(config_)) {
   check_config(config_);
   const std::vector<ParameterSettings> wanted = plan_groups(config_, parameters);
-  std::vector<at::Tensor> tensors, low;
+  std::vector<at::Tensor> tensors, with_master;
   std::vector<int64_t> sizes;
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (wanted[i].frozen) continue;
-    check_parameter(parameters[i]);
+    check_parameter(config_, parameters[i]);
     const auto known = std::ranges::find(settings_, wanted[i]);
     const auto index = static_cast<size_t>(known - settings_.begin());
     if (known == settings_.end()) settings_.push_back(wanted[i]);
     entries_.push_back({parameters[i], index, {}, {}});
     tensors.push_back(parameters[i].tensor);
     sizes.push_back(parameters[i].tensor.numel());
-    if (parameters[i].tensor.scalar_type() != at::kFloat) low.push_back(parameters[i].tensor);
+    if (has_master(config_, parameters[i].tensor.scalar_type()))
+      with_master.push_back(parameters[i].tensor);
   }
   chunks_ = plan_chunks(sizes);
   for (size_t s = 0; s < slot_names_.size(); ++s) {
-    const std::vector<at::Tensor> slots = tensors_like(tensors);
+    const std::vector<at::Tensor> slots = tensors_like(tensors, slot_type(config_));
     for (size_t i = 0; i < entries_.size(); ++i) entries_[i].slots.push_back(slots[i]);
   }
-  const std::vector<at::Tensor> masters = tensors_like(low);
+  const std::vector<at::Tensor> masters = tensors_like(with_master, at::kFloat);
   auto next = masters.begin();
   for (Entry& entry : entries_)
-    if (entry.parameter.tensor.scalar_type() != at::kFloat) entry.master = *next++;
+    if (has_master(config_, entry.parameter.tensor.scalar_type())) entry.master = *next++;
   steps_ = at::zeros({}, at::kLong);
   parameters_changed();
 }
@@ -108,17 +107,19 @@ void FusedOptimizer::for_each_chunk(const Work& work) const {
 }
 
 template <class MakeRule>
-void FusedOptimizer::update_all(std::span<const Slice> slices, float gradient_scale,
+void FusedOptimizer::update_all(std::span<const EntryMemory> memory, float gradient_scale,
                                 const MakeRule& make_rule) {
   std::vector<decltype(make_rule(settings_.front()))> rules;
   for (const ParameterSettings& settings : settings_) rules.push_back(make_rule(settings));
   for_each_chunk([&](size_t, const Chunk& chunk) {
-    update(rules[entries_[chunk.entry].settings], gradient_scale,
-           part_of(slices[chunk.entry], chunk));
+    const auto& rule = rules[entries_[chunk.entry].settings];
+    in_float32(memory[chunk.entry], chunk,
+               [&](const Slice& slice) { update(rule, gradient_scale, slice); });
   });
 }
 
-void FusedOptimizer::update_lamb(std::span<const Slice> slices, float gradient_scale, double lr) {
+void FusedOptimizer::update_lamb(std::span<const EntryMemory> memory, float gradient_scale,
+                                 double lr) {
   const double t = static_cast<double>(*steps_.const_data_ptr<int64_t>());
   const double beta1 = config_.betas[0], beta2 = config_.betas[1];
   std::vector<Lamb> rules;
@@ -130,14 +131,13 @@ void FusedOptimizer::update_lamb(std::span<const Slice> slices, float gradient_s
                      static_cast<float>(config_.eps)});
   std::vector<SquareSums> parts(chunks_.size());
   for_each_chunk([&](size_t c, const Chunk& chunk) {
-    parts[c] = advance_moments(rules[entries_[chunk.entry].settings], gradient_scale,
-                               part_of(slices[chunk.entry], chunk));
+    const Lamb& rule = rules[entries_[chunk.entry].settings];
+    in_float32(memory[chunk.entry], chunk, [&](const Slice& slice) {
+      parts[c] += advance_moments(rule, gradient_scale, slice);
+    });
   });
   std::vector<SquareSums> whole(entries_.size());
-  for (size_t c = 0; c < chunks_.size(); ++c) {
-    whole[chunks_[c].entry].values += parts[c].values;
-    whole[chunks_[c].entry].directions += parts[c].directions;
-  }
+  for (size_t c = 0; c < chunks_.size(); ++c) whole[chunks_[c].entry] += parts[c];
   if (add_over_shards_) {
     static_assert(sizeof(SquareSums) == 2 * sizeof(double));
     add_over_shards_(
@@ -148,12 +148,13 @@ void FusedOptimizer::update_lamb(std::span<const Slice> slices, float gradient_s
     const size_t settings = entries_[chunk.entry].settings;
     const double trust =
         sums.values > 0.0 && sums.directions > 0.0 ? std::sqrt(sums.values / sums.directions) : 1.0;
-    apply_direction(rules[settings], static_cast<float>(lr * settings_[settings].lr_scale * trust),
-                    part_of(slices[chunk.entry], chunk));
+    const auto step_size = static_cast<float>(lr * settings_[settings].lr_scale * trust);
+    in_float32(memory[chunk.entry], chunk,
+               [&](const Slice& slice) { apply_direction(rules[settings], step_size, slice); });
   });
 }
 
-void FusedOptimizer::update_by_rule(std::span<const Slice> slices, float gradient_scale,
+void FusedOptimizer::update_by_rule(std::span<const EntryMemory> memory, float gradient_scale,
                                     double base_lr) {
   const auto narrow = [](double x) {
     return static_cast<float>(x);
@@ -176,47 +177,49 @@ void FusedOptimizer::update_by_rule(std::span<const Slice> slices, float gradien
                            narrow(config_.eps)};
   };
   if (config_.name == "adamw") {
-    update_all(slices, gradient_scale,
+    update_all(memory, gradient_scale,
                [&](const auto& s) { return adam.template operator()<true>(s); });
   } else if (config_.name == "adam") {
-    update_all(slices, gradient_scale,
+    update_all(memory, gradient_scale,
                [&](const auto& s) { return adam.template operator()<false>(s); });
   } else if (config_.name == "sgd" && config_.momentum > 0.0) {
     const double momentum = config_.momentum;
-    update_all(slices, gradient_scale, [&](const auto& s) {
+    update_all(memory, gradient_scale, [&](const auto& s) {
       return MomentumSgd{narrow(lr(s)), narrow(s.weight_decay), narrow(momentum),
                          config_.nesterov ? 1.0F : 0.0F,
                          config_.nesterov ? narrow(momentum) : 1.0F};
     });
   } else if (config_.name == "sgd") {
-    update_all(slices, gradient_scale, [&](const auto& s) {
+    update_all(memory, gradient_scale, [&](const auto& s) {
       return Sgd{narrow(lr(s)), narrow(s.weight_decay)};
     });
   } else if (config_.name == "adagrad") {
-    update_all(slices, gradient_scale, [&](const auto& s) {
+    update_all(memory, gradient_scale, [&](const auto& s) {
       return Adagrad{narrow(lr(s)), narrow(s.weight_decay), narrow(config_.eps)};
     });
   } else if (config_.name == "lion") {
-    update_all(slices, gradient_scale, [&](const auto& s) {
+    update_all(memory, gradient_scale, [&](const auto& s) {
       return Lion{narrow(lr(s)), narrow(1.0 - lr(s) * s.weight_decay), narrow(1.0 - beta(0)),
                   narrow(1.0 - beta(1))};
     });
   } else {
-    update_lamb(slices, gradient_scale, base_lr);
+    update_lamb(memory, gradient_scale, base_lr);
   }
 }
 
 void FusedOptimizer::step(const StepInputs& inputs) {
-  std::vector<Slice> slices;
-  slices.reserve(entries_.size());
-  for (const Entry& entry : entries_) slices.push_back(slice_of(entry));
+  const int64_t next = *steps_.const_data_ptr<int64_t>() + 1;
+  std::vector<EntryMemory> memory;
+  memory.reserve(entries_.size());
+  for (const Entry& entry : entries_) memory.push_back(memory_of(entry, next));
   if (value_or(inputs.nonfinite, 0.0F) != 0.0F) {
-    for_each_chunk(
-        [&](size_t, const Chunk& chunk) { clear_gradient(part_of(slices[chunk.entry], chunk)); });
+    for_each_chunk([&](size_t, const Chunk& chunk) {
+      clear_gradient(part_of(memory[chunk.entry].floats, chunk));
+    });
     return;
   }
-  ++*steps_.mutable_data_ptr<int64_t>();
-  update_by_rule(slices, value_or(inputs.gradient_scale, 1.0F), inputs.lr);
+  *steps_.mutable_data_ptr<int64_t>() = next;
+  update_by_rule(memory, value_or(inputs.gradient_scale, 1.0F), inputs.lr);
   // Writes to raw memory are invisible to autograd otherwise: a graph of the old values must not be
   // used again.
   for (const Entry& entry : entries_) entry.parameter.tensor.unsafeGetTensorImpl()->bump_version();
@@ -254,8 +257,8 @@ void FusedOptimizer::load_state(const core::StateReader& in) {
       core::load_values(in, "optim/" + slot_names_[s] + "/" + name, entry.parameter,
                         entry.slots[s]);
     if (!entry.master.defined()) continue;
-    // A checkpoint of a float32 run has no masters: the parameter that was loaded from it is all
-    // there is.
+    // A checkpoint of a float32 run, or of one without masters, has none: the parameter that was
+    // loaded from it is all there is.
     if (in.has("master/" + name)) {
       core::load_values(in, "master/" + name, entry.parameter, entry.master);
       entry.parameter.tensor.copy_(entry.master);

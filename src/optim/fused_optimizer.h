@@ -3,6 +3,7 @@
 #include <trireme/optim/groups.h>
 #include <trireme/optim/optimizer.h>
 
+#include "optim/entry_memory.h"
 #include "optim/slices.h"
 
 #include <span>
@@ -27,9 +28,10 @@ class FusedOptimizer final : public Optimizer {
 
  private:
   template <class MakeRule>
-  void update_all(std::span<const Slice> slices, float gradient_scale, const MakeRule& make_rule);
-  void update_lamb(std::span<const Slice> slices, float gradient_scale, double lr);
-  void update_by_rule(std::span<const Slice> slices, float gradient_scale, double lr);
+  void update_all(std::span<const EntryMemory> memory, float gradient_scale,
+                  const MakeRule& make_rule);
+  void update_lamb(std::span<const EntryMemory> memory, float gradient_scale, double lr);
+  void update_by_rule(std::span<const EntryMemory> memory, float gradient_scale, double lr);
   template <class Work>
   void for_each_chunk(const Work& work) const;
 

@@ -15,9 +15,9 @@ namespace trireme::optim {
 /// strides, so that an update walks them as plain memory.
 struct Entry {
   core::Parameter parameter;
-  size_t settings = 0;            ///< index of its distinct settings
-  at::Tensor master;              ///< float32; undefined for a float32 parameter
-  std::vector<at::Tensor> slots;  ///< float32, in the rule's order
+  size_t settings = 0;  ///< index of its distinct settings
+  at::Tensor master;    ///< float32; undefined where the parameter takes the updates itself
+  std::vector<at::Tensor> slots;  ///< float32 or bfloat16, in the rule's order
 };
 
 /// A run of at most chunk_elements of one entry: the unit of work of a thread. Fixed, so that sums
@@ -32,12 +32,9 @@ inline constexpr int64_t chunk_elements = 16384;
 
 [[nodiscard]] std::vector<Chunk> plan_chunks(const std::vector<int64_t>& sizes);
 
-/// One float32 tensor a parameter, zero, all in one allocation at multiples of 64 bytes.
-[[nodiscard]] std::vector<at::Tensor> tensors_like(const std::vector<at::Tensor>& models);
-
-/// The entry's memory as one slice. Checks that the gradient is there, float32, and laid out like
-/// the parameter.
-[[nodiscard]] Slice slice_of(const Entry& entry);
+/// One tensor of this type a parameter, zero, all in one allocation at multiples of 64 bytes.
+[[nodiscard]] std::vector<at::Tensor> tensors_like(const std::vector<at::Tensor>& models,
+                                                   at::ScalarType type);
 
 [[nodiscard]] Slice part_of(const Slice& whole, const Chunk& chunk);
 

@@ -33,6 +33,12 @@ void update(const Lion& rule, float gradient_scale, const Slice& slice);
 struct SquareSums {
   double values = 0.0;
   double directions = 0.0;
+
+  SquareSums& operator+=(const SquareSums& other) {
+    values += other.values;
+    directions += other.directions;
+    return *this;
+  }
 };
 [[nodiscard]] SquareSums advance_moments(const Lamb& rule, float gradient_scale,
                                          const Slice& slice);

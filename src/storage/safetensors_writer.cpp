@@ -3,7 +3,6 @@
 
 #include "storage/safetensors_layout.h"
 
-#include <span>
 #include <unordered_map>
 
 namespace trireme::storage {
@@ -29,9 +28,9 @@ Hash128 SafetensorsWriter::write(const at::Tensor& values) {
         "a tensor that is written lies in one piece on the CPU: " + entry.name);
   const auto bytes = static_cast<size_t>(entry.end - entry.begin);
   if (bytes == 0) return hash_of(std::string_view());
-  const void* data = values.const_data_ptr();
-  file_.write(data, bytes);
-  return hash_of(std::span(static_cast<const std::byte*>(data), bytes));
+  Hasher hasher;
+  file_.write(values.const_data_ptr(), bytes, &hasher);
+  return hasher.digest();
 }
 
 void SafetensorsWriter::finish() {

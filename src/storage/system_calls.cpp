@@ -45,6 +45,19 @@ WriteResult write_all(int fd, const void* data, size_t bytes, WriteCall call) {
   return result;
 }
 
+int reserve_space(int fd, int64_t bytes) {
+  if (bytes <= 0) return 0;
+  int error = 0;
+  do {
+    error = ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0 ? 0 : errno;
+  } while (error == EINTR);
+  return error == ENOSPC || error == EDQUOT || error == EFBIG ? error : 0;
+}
+
+void begin_writeback(int fd, int64_t from, int64_t bytes) {
+  (void)::sync_file_range(fd, from, bytes, SYNC_FILE_RANGE_WRITE);  // a hint: fsync says how it went
+}
+
 int sync_file(int fd) {
   if (const int error = fault_at("storage.fsync")) return error;
   while (::fsync(fd) != 0)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include <sys/types.h>
@@ -21,6 +22,13 @@ WriteResult write_all(int fd, const void* data, size_t bytes, WriteCall call);
 
 /// Makes a file that must not exist; returns its descriptor, or -errno. Fault site "storage.open".
 int create_file(const char* path);
+
+/// Lays out the next `bytes` of a new file at once, where the file system can; its size does not
+/// change. Returns 0 or errno of a lack of space. Nothing else is an error: the writes will tell.
+int reserve_space(int fd, int64_t bytes);
+
+/// Lets the disk begin with bytes that were written, while others are. Returns at once.
+void begin_writeback(int fd, int64_t from, int64_t bytes);
 
 /// fsync; returns 0 or errno. A failed one is not tried again: the kernel has dropped the bytes.
 /// Fault site "storage.fsync".

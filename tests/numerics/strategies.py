@@ -117,12 +117,14 @@ class Strategies(unittest.TestCase):
     def test_low_precision(self):
         """Two ranks each: what differs from ddp is when a low-precision gradient is rounded."""
         model = {"name": "mlp", "config": {"inputs": 64, "hidden": [32], "classes": 3, "activation": "gelu"}}
-        for compute, reduce, bound in (("bf16", "fp32", 1e-2), ("bf16", "bf16", 2e-2), ("fp16", "fp32", 2e-3)):
-            config = self.config(model, self.images(), precision={"compute": compute, "reduce": reduce})
-            ddp = self.curve(config, f"ddp-{compute}-{reduce}", 2, 3, ["ddp"])
+        cases = [("bf16", "fp32", 1e-2, {}), ("bf16", "bf16", 2e-2, {}), ("fp16", "fp32", 2e-3, {}),
+                 ("bf16", "fp32", 1e-2, {"state": "bf16", "masters": False})]
+        for i, (compute, reduce, bound, optim) in enumerate(cases):
+            config = self.config(model, self.images(), precision={"compute": compute, "reduce": reduce}, optim=optim)
+            ddp = self.curve(config, f"ddp-{i}", 2, 3, ["ddp"])
             for strategy in (["zero1"], ["zero2"], ["fsdp"]):
-                with self.subTest(compute=compute, reduce=reduce, strategy=strategy):
-                    mine = self.curve(config, f"{strategy[0]}-{compute}-{reduce}", 2, 3, strategy)
+                with self.subTest(compute=compute, reduce=reduce, optim=optim, strategy=strategy):
+                    mine = self.curve(config, f"{strategy[0]}-{i}", 2, 3, strategy)
                     for step, (here, there) in enumerate(zip(mine, ddp), 1):
                         self.assertLessEqual(abs(here[0] - there[0]), bound * there[0], f"loss of step {step}")
 

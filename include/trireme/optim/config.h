@@ -37,6 +37,8 @@ struct OptimConfig {
   bool nesterov = false;
   double weight_decay = 0.1;
   bool decay_all = false;
+  std::string state = "fp32";
+  bool masters = true;
   std::vector<GroupConfig> groups;
 
   template <class B>
@@ -59,6 +61,15 @@ struct OptimConfig {
         .identity();
     b.key("decay_all", decay_all)
         .doc("also decay parameters of fewer than two dimensions (biases, norms)")
+        .identity();
+    b.key("state", state)
+        .doc("type in which moments are stored; bf16 is rounded stochastically")
+        .one_of({"fp32", "bf16"})
+        .identity();
+    b.key("masters", masters)
+        .doc(
+            "bfloat16 parameters have float32 masters; false: they are updated themselves, rounded "
+            "stochastically")
         .identity();
     b.key("groups", groups).doc("settings of single parameters; the first match wins").identity();
   }

@@ -4,6 +4,7 @@
 #include <trireme/core/state.h>
 #include <trireme/optim/config.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,9 +25,9 @@ struct StepInputs {
 };
 
 /// Updates parameters from their gradients. The gradients are float32, laid out like their
-/// parameters (see parallel::GradientReducer), also for bfloat16 and float16 parameters, which then
-/// have float32 masters here. State: `master/<p>`, `optim/<slot>/<p>`, and the scalar
-/// `optim/steps`.
+/// parameters (see parallel::GradientReducer), also for bfloat16 and float16 parameters, which have
+/// float32 masters here unless optim.masters is false. State: `master/<p>`, `optim/<slot>/<p>`, and
+/// the scalar `optim/steps`.
 class Optimizer : public core::Stateful {
  public:
   /// One update; clears the gradients, also where the update is skipped. The host does not wait for
@@ -43,16 +44,20 @@ class Optimizer : public core::Stateful {
   [[nodiscard]] virtual const at::Tensor& steps() const = 0;
 };
 
-/// What the rule keeps of every trained element, each a float32: the <slot>s above.
+/// What the rule keeps of every trained element, in the type that optim.state says: the <slot>s
+/// above.
 [[nodiscard]] std::vector<std::string> slot_names(const OptimConfig& config);
 
-/// Adds up one-dimensional float64 numbers, in place, over the ranks that hold fragments of the same
-/// parameters.
+/// Of slots and master together, for one trained element of a parameter of this type.
+[[nodiscard]] int64_t state_bytes_per_element(const OptimConfig& config, at::ScalarType parameter);
+
+/// Adds up one-dimensional float64 numbers, in place, over the ranks that hold fragments of the
+/// same parameters.
 using AddOverShards = std::function<void(const at::Tensor&)>;
 
-/// An optimizer for all parameters that the configuration does not freeze. Where they are fragments,
-/// rules that need norms of whole parameters (lamb) add them up; all ranks step together then. Error
-/// `configuration` for impossible settings.
+/// An optimizer for all parameters that the configuration does not freeze. Where they are
+/// fragments, rules that need norms of whole parameters (lamb) add them up; all ranks step together
+/// then. Error `configuration` for impossible settings.
 [[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config,
                                                         const core::ParameterSet& parameters,
                                                         AddOverShards add_over_shards = {});

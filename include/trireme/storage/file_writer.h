@@ -14,13 +14,15 @@ namespace trireme::storage {
 /// out, the bytes that are needed and free; after one the writer only waits to be destroyed.
 class FileWriter {
  public:
-  /// The file must not exist. `total_bytes`, if known, lets errors say how much is missing.
+  /// The file must not exist. `total_bytes`, if known, is laid out at once and lets errors say how
+  /// much is missing.
   explicit FileWriter(std::filesystem::path path, int64_t total_bytes = 0);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
 
-  void write(const void* data, size_t bytes);
+  /// `also`, if given, sees the bytes while they are in the cache.
+  void write(const void* data, size_t bytes, Hasher* also = nullptr);
   void write(std::string_view text) { write(text.data(), text.size()); }
   /// Syncs and closes. The name itself is durable only after sync_directory() of the folder.
   void finish();
@@ -38,6 +40,7 @@ class FileWriter {
   int64_t total_bytes_;
   int fd_ = -1;
   int64_t bytes_ = 0;
+  int64_t at_disk_ = 0;  // that the disk was told to write
   Hasher hasher_;
 };
 
