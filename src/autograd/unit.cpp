@@ -77,7 +77,9 @@ std::vector<at::Tensor> Unit::forward(const std::vector<at::Tensor>& inputs) {
   if (!at::GradMode::is_enabled()) return block().forward(inputs);
   std::optional<SavedTensorScope> scope;
   if (activations_.storage != nullptr) scope.emplace(*activations_.storage);
-  if (!activations_.recompute) return block().forward(inputs);
+  using Recompute = Activations::Recompute;
+  const SelectiveScope selective(activations_.recompute == Recompute::cheap_parts);
+  if (activations_.recompute != Recompute::all) return block().forward(inputs);
   return recomputed(
       name_, [this](const std::vector<at::Tensor>& again) { return block().forward(again); },
       inputs);

@@ -1,5 +1,6 @@
 #include "model/gpt2_blocks.h"
 
+#include <trireme/autograd/recompute.h>
 #include <trireme/ops/attention.h>
 #include <trireme/ops/bias.h>
 #include <trireme/ops/dropout.h>
@@ -100,10 +101,16 @@ class TransformerBlock final : public Block {
   Tensors forward(const Tensors& inputs) override {
     const at::Tensor& x_BTC = inputs.at(0);
     const at::Tensor keys_B = dropout_ > 0.0 ? inputs.at(1) : at::Tensor();
-    const at::Tensor a_BTC = attention(normed(x_BTC, ln_1_), keys_B);
+    const at::Tensor qkv_BTM = normed_and_projected(x_BTC, ln_1_, c_attn_, ".ln_1");
+    const at::Tensor a_BTC = attention(qkv_BTM, keys_B);
     const at::Tensor y_BTC = add_projected(x_BTC, a_BTC, attn_c_proj_, keys_B, ".attn");
-    const at::Tensor h_BTF = ops::gelu_tanh(project(normed(y_BTC, ln_2_), c_fc_));
-    return {add_projected(y_BTC, h_BTF, mlp_c_proj_, keys_B, ".mlp")};
+    const at::Tensor h_BTF = normed_and_projected(y_BTC, ln_2_, c_fc_, ".ln_2");
+    return autograd::cheap_part(site_ + ".gelu",
+                                [this](const Tensors& part) {
+                                  return Tensors{add_projected(part[0], ops::gelu_tanh(part[1]),
+                                                               mlp_c_proj_, part[2], ".mlp")};
+                                },
+                                {y_BTC, h_BTF, keys_B});
   }
 
  private:
@@ -148,10 +155,19 @@ class TransformerBlock final : public Block {
     return keys_B.defined() ? ops::dropout(x, dropout_, keys_B, site_ + site) : x;
   }
 
-  [[nodiscard]] at::Tensor attention(const at::Tensor& x_BTC, const at::Tensor& keys_B) const {
-    if (keys_B.defined() && x_BTC.size(0) > 0)
-      return attention_with_dropout(project(x_BTC, c_attn_), keys_B);
-    return ops::causal_attention(project(x_BTC, c_attn_), heads_);
+  [[nodiscard]] at::Tensor normed_and_projected(const at::Tensor& x_BTC, const Affine& norm,
+                                                const Affine& projection, const char* site) const {
+    return autograd::cheap_part(
+        site_ + site,
+        [this, &norm, &projection](const at::Tensor& x) {
+          return project(normed(x, norm), projection);
+        },
+        x_BTC);
+  }
+
+  [[nodiscard]] at::Tensor attention(const at::Tensor& qkv_BTM, const at::Tensor& keys_B) const {
+    if (keys_B.defined() && qkv_BTM.size(0) > 0) return attention_with_dropout(qkv_BTM, keys_B);
+    return ops::causal_attention(qkv_BTM, heads_);
   }
 
   // The same with probabilities dropped by sample, which is recomputable.

@@ -196,7 +196,8 @@ void ShardedParameters::after_forward(autograd::Unit& unit) {
 /// Whether the backward of this call will need the parameters.
 void ShardedParameters::note_need(Member& member, size_t call) {
   const bool kept =
-      member.unit->activations().recompute || member.count_references() > member.references;
+      member.unit->activations().recompute != autograd::Unit::Activations::Recompute::none ||
+      member.count_references() > member.references;
   if (!agreed_) {
     member.needed.push_back(kept);
   } else if (kept && !member.needed.at(call)) {

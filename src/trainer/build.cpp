@@ -62,9 +62,13 @@ void check_strategy(const RunConfig& config, model::Model& model) {
                  "memory");
 }
 
-bool recomputes(const parallel::ParallelConfig& config, size_t unit) {
-  if (const auto* every = std::get_if<int64_t>(&config.recompute)) return unit % static_cast<size_t>(*every) == 0;
-  return config.recompute == std::variant<int64_t, std::string>("unit");
+using Recompute = autograd::Unit::Activations::Recompute;
+
+Recompute recompute_of(const parallel::ParallelConfig& config, size_t unit) {
+  if (const auto* every = std::get_if<int64_t>(&config.recompute))
+    return unit % static_cast<size_t>(*every) == 0 ? Recompute::all : Recompute::none;
+  const std::string& what = std::get<std::string>(config.recompute);
+  return what == "unit" ? Recompute::all : what == "selective" ? Recompute::cheap_parts : Recompute::none;
 }
 
 /// How the units keep what backward needs.
@@ -75,6 +79,10 @@ void set_activations(const parallel::ParallelConfig& config, Parts& parts) {
   if (config.activations == "host" && parts.device.is_cpu())
     throw Error(ErrorKind::configuration, "parallel.activations: host moves activations to the host's memory, where they are on a CPU",
                 "set parallel.activations to plain, bf16 or int8");
+  if (recompute_of(config, 0) == Recompute::cheap_parts && !parts.model->marks_cheap_parts())
+    throw Error(ErrorKind::configuration,
+                "parallel.recompute: selective needs a model that marks what is cheap to compute again, and this one does not",
+                "set parallel.recompute: unit, or a number");
   if (const auto form = forms.find(config.activations); form != forms.end()) {
     core::ParameterSet untrained = parts.buffers;
     for (const core::Parameter& p : parts.model->parameters())
@@ -83,7 +91,7 @@ void set_activations(const parallel::ParallelConfig& config, Parts& parts) {
   }
   const std::vector<autograd::Unit*> units = parts.model->units();
   for (size_t i = 0; i < units.size(); ++i)
-    units[i]->set_activations({.recompute = recomputes(config, i), .storage = parts.activations.get()});
+    units[i]->set_activations({.recompute = recompute_of(config, i), .storage = parts.activations.get()});
 }
 
 }  // namespace

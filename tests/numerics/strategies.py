@@ -141,7 +141,7 @@ class Strategies(unittest.TestCase):
         for ranks, strategy in ((1, ["ddp"]), (2, ["fsdp"]), (2, ["zero2"])):
             peaks = {}
             plain = None
-            for recompute in ("none", "unit", "2"):
+            for recompute in ("none", "selective", "unit", "2"):
                 with self.subTest(strategy=strategy, recompute=recompute):
                     name = f"{strategy[0]}-{recompute}"
                     curve = self.curve(config, name, ranks, 16 // ranks, [*strategy, f"parallel.recompute={recompute}"])
@@ -150,6 +150,7 @@ class Strategies(unittest.TestCase):
                     peaks[recompute] = runs.metrics(self.folder / self.id() / name)[-1]["memory"]["peak"]["max"]
             self.assertLess(peaks["unit"], peaks["2"])
             self.assertLess(peaks["2"], peaks["none"])
+            self.assertLess(peaks["selective"], peaks["none"])
 
     def test_activations_in_fewer_bits(self):
         config = self.config({"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 64, "n_embd": 64, "n_layer": 4,
@@ -198,6 +199,7 @@ class Strategies(unittest.TestCase):
         for overrides, words in (
                 (["parallel.strategy=fsdp", "parallel.shard_group=2"], "groups of 2 do not divide 3 ranks"),
                 (["parallel.strategy=fsdp", "precision.mode=autocast", "precision.compute=bf16"], "would free nothing"),
+                (["parallel.recompute=selective"], "a model that marks what is cheap"),
                 (["parallel.strategy=zero4"], "allowed: ddp, zero1, zero2, fsdp")):
             with self.subTest(overrides=overrides):
                 run = self.folder / "refused"

@@ -31,6 +31,29 @@ using RegionForward = std::function<std::vector<at::Tensor>(const std::vector<at
                                                  const RegionForward& forward,
                                                  const std::vector<at::Tensor>& inputs);
 
+/// A part of a unit that costs little next to what its result would take until backward, e.g. a
+/// norm or an activation function and the matrix product that follows: recomputed, up to what the
+/// product keeps, while a SelectiveScope is open on this thread; else forward(inputs). Call it from
+/// Block::forward.
+[[nodiscard]] std::vector<at::Tensor> cheap_part(const std::string& name,
+                                                 const RegionForward& forward,
+                                                 const std::vector<at::Tensor>& inputs);
+/// The same for one input and one output.
+[[nodiscard]] at::Tensor cheap_part(const std::string& name,
+                                    const std::function<at::Tensor(const at::Tensor&)>& forward,
+                                    const at::Tensor& input);
+
+class SelectiveScope {
+ public:
+  explicit SelectiveScope(bool on);
+  ~SelectiveScope();
+  SelectiveScope(const SelectiveScope&) = delete;
+  SelectiveScope& operator=(const SelectiveScope&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// Whether this thread computes a region for the second time: what counts or averages over calls
 /// (running statistics) must not do so again.
 [[nodiscard]] bool recomputing();

@@ -105,7 +105,8 @@ class Unit {
 
   /// How the unit's activations are kept until backward.
   struct Activations {
-    bool recompute = false;                  ///< its inputs alone are kept, see autograd::recomputed
+    enum class Recompute { none, cheap_parts, all };  ///< see autograd::cheap_part, recomputed
+    Recompute recompute = Recompute::none;
     SavedTensorProvider* storage = nullptr;  ///< what is kept is kept here; must outlive backward
   };
   void set_activations(const Activations& activations) { activations_ = activations; }

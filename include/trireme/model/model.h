@@ -36,6 +36,9 @@ class Model {
   /// What throughput is reported in besides samples: tokens of one sample, 0 if the model has none.
   [[nodiscard]] virtual int64_t tokens_per_sample() const { return 0; }
 
+  /// Whether its units have autograd::cheap_part's.
+  [[nodiscard]] virtual bool marks_cheap_parts() const { return false; }
+
   /// Checks that data of these properties can be fed; throws kind `configuration` with both sides named (e.g. vocabularies).
   virtual void check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const;
 

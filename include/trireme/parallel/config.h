@@ -36,10 +36,11 @@ struct ParallelConfig {
             "which communicates less and holds whole gradients");
     b.key("recompute", recompute)
         .doc(
-            "units that keep their inputs alone and compute everything else again in backward, "
-            "with "
-            "the same results: none, unit (all), or a number n (every n-th)")
-        .one_of({"none", "unit"})
+            "what is computed again in backward instead of kept, with the same results: none, "
+            "selective (what the model marks as cheap), unit (all of every unit but its inputs), "
+            "or "
+            "a number n (of every n-th unit)")
+        .one_of({"none", "selective", "unit"})
         .at_least(1);
     b.key("activations", activations)
         .doc(

@@ -52,7 +52,9 @@ struct Nest {
           std::make_unique<autograd::Unit>(name, [unit = inner.back().get()](const auto& c) {
             return std::make_unique<Outer>(c, *unit);
           }));
-      outer.back()->set_activations({.recompute = recompute});
+      outer.back()->set_activations(
+          {.recompute = recompute ? autograd::Unit::Activations::Recompute::all
+                                  : autograd::Unit::Activations::Recompute::none});
     }
   }
   [[nodiscard]] std::vector<autograd::Unit*> units() const {
