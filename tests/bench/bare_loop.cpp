@@ -10,6 +10,7 @@
 #include <trireme/telemetry/memory.h>
 
 #include "bench/blocks.h"
+#include "model/registry.h"
 #include "trainer/build.h"
 
 #include <ATen/ATen.h>
@@ -27,9 +28,8 @@ int main(int argc, char** argv) {
   autograd::install_engine();
 
   const trainer::DataParts data = trainer::open_data(config);
-  const precision::Precision precision = precision::resolve(config.precision, at::kCPU);
-  const std::unique_ptr<model::Model> model = trainer::build_model(
-      config, precision, *data.train, at::kCPU, trainer::Weights::as_configured);
+  const std::unique_ptr<model::Model> model = model::create_model(config.model);
+  model->build({.random = trainer::initial_random(config)});
   const core::ParameterSet parameters = model->parameters();
   const at::Tensor flat = at::zeros({core::elements(parameters)});
   int64_t offset = 0;

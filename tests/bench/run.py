@@ -99,6 +99,12 @@ class Bench:
         arrivals = list(self.progress(config, steps, every, ranks).values())
         return [(b - a) / every for a, b in zip(arrivals, arrivals[1:])]
 
+    def peak_memory(self, config, steps, ranks=0):
+        """Bytes of tensors that the rank with the most of them had at once, at most."""
+        self.progress(config, steps, 1, ranks)
+        records = (self.scratch / f"run_{config.stem}" / "metrics.jsonl").read_text().splitlines()
+        return json.loads(records[-1])["memory"]["peak"]["max"]
+
     def token_file(self, name, tokens, vocabulary):
         """uint16 tokens, uniform below `vocabulary` (a power of two), as `trireme prepare` writes them."""
         path = self.scratch / f"{name}.h5"
@@ -226,27 +232,118 @@ def first_step(bench, turns):
     yield row("launch to first step, 2 ranks", "s", "<= 0.30", a, b, "torchrun, DDP, gloo")
 
 
-def gpt_step(bench, turns):
-    """A GPT of 4 layers x 256, vocabulary 8192, 128 tokens, 8 samples a rank, 2 ranks of 1 thread, with the loader, the
-    records and everything else that `trireme train` does."""
-    config = bench.config(
-        "gpt_step",
-        model={"name": "gpt2", "config": {"vocab_size": 8192, "n_positions": 128, "n_embd": 256, "n_layer": 4, "n_head": 4}},
-        data={"train": str(bench.token_file("gpt", 1 << 20, 8192)), "workers": 1},
-        train={"steps": 1, "batch_size": 8, "max_grad_norm": 1.0},
-    )
+class GptStep:
+    """A step of a GPT of 4 layers x 256, vocabulary 8192, 128 tokens, 8 samples a rank, 2 ranks of 1 thread."""
+
     tokens = 2 * 8 * 128
 
-    def peer(variant, blocks=3):
-        return bench.figures(
-            [*bench.torchrun("gpt_step"), "--variant", variant, "--warmup", 5, "--blocks", blocks, "--steps", 10]
-        )["tokens_per_second"]["median"]
+    def __init__(self, bench, strategy):
+        self.bench = bench
+        self.strategy = strategy
+        self.config = bench.config(
+            f"gpt_step_{strategy}",
+            model={"name": "gpt2", "config": {"vocab_size": 8192, "n_positions": 128, "n_embd": 256, "n_layer": 4, "n_head": 4}},
+            data={"train": str(bench.token_file("gpt", 1 << 20, 8192)), "workers": 1},
+            train={"steps": 1, "batch_size": 8, "max_grad_norm": 1.0},
+            parallel={"strategy": strategy},
+        )
 
-    variants = ["eager", "compile", "compile-inside"]
-    tried = {variant: peer(variant) for variant in variants}
+    def seconds(self):
+        """Ours, with the loader, the records and everything else that `trireme train` does."""
+        return statistics.median(self.bench.training(self.config, 40, 10, ranks=2))
+
+    def ours(self):
+        return self.tokens / self.seconds()
+
+    def peer(self, variant):
+        command = [*self.bench.torchrun("gpt_step"), "--strategy", self.strategy, "--variant", variant]
+        return self.bench.figures([*command, "--warmup", 5, "--blocks", 3, "--steps", 10])["tokens_per_second"]["median"]
+
+    def peers(self):
+        """Tokens per second of each variant."""
+        return {variant: self.peer(variant) for variant in ("eager", "compile", "compile-inside")}
+
+
+def gpt_step(bench, turns):
+    step = GptStep(bench, "ddp")
+    tried = step.peers()
     best = max(tried, key=tried.get)
-    a, b = in_turn(lambda: tokens / statistics.median(bench.training(config, 40, 10, ranks=2)), lambda: peer(best), turns)
+    a, b = in_turn(step.ours, lambda: step.peer(best), turns)
     yield row("training step GPT 4x256, 2 ranks x 1 thread", "tokens/s", ">= 1.25", a, b, f"PyTorch DDP, {best}") | {"tried": tried}
+
+
+def fsdp_step(bench, turns):
+    """The same with everything cut over the two ranks."""
+    step, uncut = GptStep(bench, "fsdp"), GptStep(bench, "ddp")
+    tried = step.peers()
+    best = max(tried, key=tried.get)
+    # Both comparisons share our turns, which lie between those of the two peers.
+    b, a, c = [], [], []
+    for _ in range(turns):
+        b.append(step.peer(best))
+        a.append(step.seconds())
+        c.append(uncut.seconds())
+    label = "fsdp step GPT 4x256, 2 ranks x 1 thread"
+    yield row(label, "tokens/s", ">= 0.8", [step.tokens / s for s in a], b, f"PyTorch FSDP2, {best}") | {"tried": tried}
+    yield row(label, "ms", "<= 1.10", [1e3 * s for s in a], [1e3 * s for s in c], "our ddp")
+
+
+class DeepGpt:
+    """A GPT of 12 layers x 256, vocabulary 256: most of it is in its blocks."""
+
+    layers, width, vocabulary, positions = 12, 256, 256, 128
+    block = 12 * width**2 + 13 * width
+    parameters = layers * block + (vocabulary + positions + 2) * width
+
+    def __init__(self, bench, name, length, batch, **parallel):
+        self.bench = bench
+        self.config = bench.config(
+            name,
+            model={
+                "name": "gpt2",
+                "config": {
+                    "vocab_size": self.vocabulary,
+                    "n_positions": self.positions,
+                    "n_embd": self.width,
+                    "n_layer": self.layers,
+                    "n_head": 4,
+                },
+            },
+            data={"train": str(bench.token_file("bytes", 1 << 20, 256)), "sequence_length": length, "workers": 1},
+            train={"steps": 1, "batch_size": batch, "max_grad_norm": 1.0},
+            parallel=parallel,
+        )
+
+    def peak(self, ranks=0):
+        return self.bench.peak_memory(self.config, 4, ranks) / 2**20
+
+    def state(self):
+        """MiB of parameters, gradients and AdamW's two moments in float32."""
+        return 16 * self.parameters / 2**20
+
+
+def state_bytes(bench, turns):
+    """Bytes of all tensors of a rank at the peak of a step of 4 tokens; no turns, it is the same each time."""
+    gpt = DeepGpt(bench, "state_bytes", length=4, batch=1, strategy="fsdp")
+    # A unit at work and one on its way: the parameters of both, and the gradients of both.
+    planned = gpt.state() / 4 + 2 * 8 * gpt.block / 2**20
+    yield row("fsdp state GPT 12x256, 4 ranks, peak of a step", "MiB", "<= 1.05", [gpt.peak(4)], [planned], "state / 4 + two units")
+
+
+def recompute(bench, turns):
+    """What 8 samples of 128 tokens take above the state at the peak of a step; no turns, it is the same each time."""
+    gpts = {how: DeepGpt(bench, f"recompute_{how}", length=128, batch=8, recompute=how) for how in ("unit", "none")}
+    ours, peer = ([gpt.peak() - gpt.state()] for gpt in gpts.values())
+    yield row("activations GPT 12x256, 1024 tokens, recomputed", "MiB", "<= 0.35", ours, peer, "kept")
+
+
+def fabric(bench, turns):
+    """A step of fsdp on an emulated network, whose bandwidth hides, balances or dominates; the peer is the step's plan."""
+    figures = [bench.figures([bench.program("fabric")]) for _ in range(turns)]
+    for speed in ("hidden", "balanced", "dominating"):
+        measured, planned = ([turn[speed][key] for turn in figures] for key in ("measured_ms", "planned_ms"))
+        ours = [figure["median"] for figure in measured]
+        yield row(f"fsdp step, 4 ranks, communication {speed}", "ms", "<= 1.05", ours, planned, "critical path of the plan")
 
 
 def all_reduce(bench, turns):
@@ -417,6 +514,10 @@ ROWS = {
         checkpoint,
         steps_while_saving,
         reshard,
+        fsdp_step,
+        state_bytes,
+        recompute,
+        fabric,
     )
 }
 

@@ -25,13 +25,13 @@ int main(int argc, char** argv) {
   autograd::install_engine();
 
   const trainer::DataParts data = trainer::open_data(config);
-  const comm::CommunicatorPtr alone = comm::make_local_communicator();
-  trainer::Parts parts =
-      trainer::build_parts(config, alone, *data.train, at::kCPU, trainer::Weights::as_configured);
+  const std::unique_ptr<comm::World> alone = comm::make_local_world();
   telemetry::Recorder recorder;
+  trainer::Parts parts = trainer::build_parts(config, *alone, *data.train, at::kCPU,
+                                              trainer::Weights::as_configured, recorder);
   const int64_t size = config.train.batch_size;
-  trainer::TrainStep step({*parts.model, *parts.reducer, *parts.optimizer, *parts.scaler,
-                           parts.precision, parts.device.type(), *alone, recorder},
+  trainer::TrainStep step({*parts.model, *parts.data_parallel, *parts.optimizer, *parts.scaler,
+                           parts.precision, parts.device.type(), *alone->all(), recorder},
                           parts.model->nominal_weight_per_sample() * static_cast<double>(size),
                           config.train.max_grad_norm);
   std::vector<core::Batch> batch(1);
