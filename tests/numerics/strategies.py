@@ -44,11 +44,11 @@ class Strategies(unittest.TestCase):
     def tearDownClass(cls):
         cls.scratch.__exit__()
 
-    def config(self, model, data, **changes):
+    def config(self, model, train_data, **changes):
         sections = {
             "run": {"dir": "", "seed": 11, "resume": "never"},
             "model": model,
-            "data": {"train": str(data), "workers": 1},
+            "data": {"train": str(train_data), "workers": 1},
             "train": {"steps": STEPS, "batch_size": 1, "global_batch": GLOBAL_BATCH, "max_grad_norm": 0.5},
             "optim": {"name": "adamw", "lr": 3e-3},
             "schedule": {"name": "cosine", "warmup_steps": 5},
@@ -106,6 +106,25 @@ class Strategies(unittest.TestCase):
     def test_mlp(self):
         self.compare_all(self.config({"name": "mlp", "config": {"inputs": 64, "hidden": [33, 17], "classes": 3, "activation": "gelu"}},
                                      self.images()))
+
+    def test_one_micro_step_on_two_ranks_gives_the_same_bits_under_every_strategy(self):
+        """With an average of the weights that evaluations use, and saves in the background."""
+        config = self.config({"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 32, "n_embd": 48, "n_layer": 2,
+                                                         "n_head": 4}}, self.tokens(), data={"eval": str(self.tokens())},
+                             eval={"every_steps": 7, "batch_size": 7}, ema={"decay": 0.9}, checkpoint={"every_steps": 6})
+        outcomes = {}
+        for strategy in (["ddp"], ["zero1"], ["zero2"], ["fsdp"], ["fsdp", "parallel.free_after_forward=false"]):
+            name = "-".join(strategy)
+            curve = self.curve(config, name, 2, 6, strategy)
+            run = self.folder / self.id() / name
+            evaluations = [record["loss"] for record in runs.lines(run / "eval.jsonl")]
+            # Gradient norms are sums in another order: the last digits of float64.
+            outcomes[name] = ([loss for loss, _ in curve], evaluations, runs.succeed("inspect", run, "--state-hash").stdout)
+        for name, outcome in outcomes.items():
+            with self.subTest(strategy=name):
+                self.assertEqual(outcome[0], outcomes["ddp"][0])
+                self.assertEqual(outcome[1], outcomes["ddp"][1])
+                self.assertEqual(outcome[2].split()[-1], outcomes["ddp"][2].split()[-1])
 
     def test_an_optimizer_that_needs_norms_of_whole_parameters(self):
         config = self.config({"name": "mlp", "config": {"inputs": 64, "hidden": [33], "classes": 3, "activation": "gelu"}},
