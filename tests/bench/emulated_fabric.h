@@ -3,6 +3,8 @@
 #include <trireme/comm/communicator.h>
 #include <trireme/core/error.h>
 
+#include "support/forwarding_communicator.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -81,58 +83,30 @@ class EmulatedFabric {
 
 /// A thread rank's communicator, whose collectives take the time of the fabric. Messages and byte
 /// strings pass at once. What is split from it is all ranks or one.
-class FabricCommunicator final : public comm::Communicator {
+class FabricCommunicator final : public test::ForwardingCommunicator {
  public:
   FabricCommunicator(comm::CommunicatorPtr inner, std::shared_ptr<EmulatedFabric> fabric)
-      : inner_(std::move(inner)), fabric_(std::move(fabric)) {}
+      : ForwardingCommunicator(std::move(inner)), fabric_(std::move(fabric)) {}
 
-  [[nodiscard]] int rank() const override { return inner_->rank(); }
-  [[nodiscard]] int size() const override { return inner_->size(); }
-  [[nodiscard]] const std::string& name() const override { return inner_->name(); }
   comm::WorkPtr all_reduce(const at::Tensor& values, comm::ReduceOp op) override {
     const auto transfer = issue(values, 2);
-    return late(inner_->all_reduce(values, op), transfer);
+    return late(inner().all_reduce(values, op), transfer);
   }
   comm::WorkPtr reduce_scatter(const at::Tensor& out, const at::Tensor& in,
                                comm::ReduceOp op) override {
     const auto transfer = issue(in, 1);
-    return late(inner_->reduce_scatter(out, in, op), transfer);
+    return late(inner().reduce_scatter(out, in, op), transfer);
   }
   comm::WorkPtr all_gather(const at::Tensor& out, const at::Tensor& in) override {
     const auto transfer = issue(out, 1);
-    return late(inner_->all_gather(out, in), transfer);
-  }
-  comm::WorkPtr broadcast(const at::Tensor& values, int root) override {
-    return inner_->broadcast(values, root);
-  }
-  comm::WorkPtr all_to_all(const at::Tensor& out, const at::Tensor& in) override {
-    return inner_->all_to_all(out, in);
-  }
-  comm::WorkPtr send(const at::Tensor& values, int to) override { return inner_->send(values, to); }
-  comm::WorkPtr recv(const at::Tensor& values, int from) override {
-    return inner_->recv(values, from);
-  }
-  comm::WorkPtr barrier() override { return inner_->barrier(); }
-  std::vector<std::string> gather_bytes(std::string_view mine, int root) override {
-    return inner_->gather_bytes(mine, root);
-  }
-  std::vector<std::string> all_gather_bytes(std::string_view mine) override {
-    return inner_->all_gather_bytes(mine);
-  }
-  std::string broadcast_bytes(std::string_view mine, int root) override {
-    return inner_->broadcast_bytes(mine, root);
+    return late(inner().all_gather(out, in), transfer);
   }
   comm::CommunicatorPtr split(int color, int key, const std::string& name) override {
-    comm::CommunicatorPtr part = inner_->split(color, key, name);
+    comm::CommunicatorPtr part = inner().split(color, key, name);
     if (part->size() == 1) return part;
     check(part->size() == size(), "an emulated fabric has groups of all ranks or of one");
     return std::make_shared<FabricCommunicator>(std::move(part), fabric_);
   }
-  void poison(const Error& reason) override { inner_->poison(reason); }
-  [[nodiscard]] std::shared_ptr<const Error> poisoned() const override {
-    return inner_->poisoned();
-  }
-  void set_deadline(std::chrono::milliseconds deadline) override { inner_->set_deadline(deadline); }
 
  private:
   class LateWork final : public comm::Work {
@@ -162,7 +136,6 @@ class FabricCommunicator final : public comm::Communicator {
     return std::make_shared<LateWork>(std::move(work), fabric_, std::move(transfer));
   }
 
-  comm::CommunicatorPtr inner_;
   std::shared_ptr<EmulatedFabric> fabric_;
 };
 

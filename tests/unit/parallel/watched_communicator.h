@@ -1,6 +1,6 @@
 #pragma once
 
-#include <trireme/comm/communicator.h>
+#include "support/forwarding_communicator.h"
 
 #include <memory>
 #include <string>
@@ -15,56 +15,26 @@ namespace trireme::parallel {
 
 /// Passes everything on, and fails the test if what is being reduced or gathered was touched before
 /// wait() returned.
-class WatchedCommunicator final : public comm::Communicator {
+class WatchedCommunicator final : public test::ForwardingCommunicator {
  public:
-  explicit WatchedCommunicator(comm::CommunicatorPtr inner) : inner_(std::move(inner)) {}
+  explicit WatchedCommunicator(comm::CommunicatorPtr inner)
+      : ForwardingCommunicator(std::move(inner)) {}
 
-  [[nodiscard]] int rank() const override { return inner_->rank(); }
-  [[nodiscard]] int size() const override { return inner_->size(); }
-  [[nodiscard]] const std::string& name() const override { return inner_->name(); }
-  comm::WorkPtr all_reduce(const at::Tensor& values, comm::ReduceOp op) override {
-    return inner_->all_reduce(values, op);
-  }
   comm::WorkPtr reduce_scatter(const at::Tensor& out, const at::Tensor& in,
                                comm::ReduceOp op) override {
-    if (out.is_alias_of(in)) return inner_->reduce_scatter(out, in, op);
+    if (out.is_alias_of(in)) return inner().reduce_scatter(out, in, op);
     auto watched = std::make_shared<WatchedWork>(in);
-    watched->inner = inner_->reduce_scatter(out, in, op);
+    watched->inner = this->inner().reduce_scatter(out, in, op);
     return watched;
   }
   comm::WorkPtr all_gather(const at::Tensor& out, const at::Tensor& in) override {
     auto watched = std::make_shared<WatchedWork>(in);
-    watched->inner = inner_->all_gather(out, in);
+    watched->inner = this->inner().all_gather(out, in);
     return watched;
   }
-  comm::WorkPtr broadcast(const at::Tensor& values, int root) override {
-    return inner_->broadcast(values, root);
-  }
-  comm::WorkPtr all_to_all(const at::Tensor& out, const at::Tensor& in) override {
-    return inner_->all_to_all(out, in);
-  }
-  comm::WorkPtr send(const at::Tensor& values, int to) override { return inner_->send(values, to); }
-  comm::WorkPtr recv(const at::Tensor& values, int from) override {
-    return inner_->recv(values, from);
-  }
-  comm::WorkPtr barrier() override { return inner_->barrier(); }
-  std::vector<std::string> gather_bytes(std::string_view mine, int root) override {
-    return inner_->gather_bytes(mine, root);
-  }
-  std::vector<std::string> all_gather_bytes(std::string_view mine) override {
-    return inner_->all_gather_bytes(mine);
-  }
-  std::string broadcast_bytes(std::string_view mine, int root) override {
-    return inner_->broadcast_bytes(mine, root);
-  }
   comm::CommunicatorPtr split(int color, int key, const std::string& name) override {
-    return std::make_shared<WatchedCommunicator>(inner_->split(color, key, name));
+    return std::make_shared<WatchedCommunicator>(inner().split(color, key, name));
   }
-  void poison(const Error& reason) override { inner_->poison(reason); }
-  [[nodiscard]] std::shared_ptr<const Error> poisoned() const override {
-    return inner_->poisoned();
-  }
-  void set_deadline(std::chrono::milliseconds deadline) override { inner_->set_deadline(deadline); }
 
  private:
   struct WatchedWork final : comm::Work {
@@ -78,7 +48,6 @@ class WatchedCommunicator final : public comm::Communicator {
     at::Tensor given, was;
     comm::WorkPtr inner;
   };
-  comm::CommunicatorPtr inner_;
 };
 
 }  // namespace trireme::parallel
