@@ -37,14 +37,15 @@ void Health::poison(const Error& reason) {
     reason_ = std::make_shared<const Error>(reason);
     children = children_;
   }
+  // First what was split from this: whoever learns that this is poisoned finds those poisoned too.
+  for (const auto& weak : children)
+    if (const auto child = weak.lock()) child->poison(reason);
   {
     const std::lock_guard lock(mutex);  // so that no waiter is between its look and its sleep
     poisoned_.store(true, std::memory_order_release);
   }
   changed.notify_all();
   if (wake_) wake_();
-  for (const auto& weak : children)
-    if (const auto child = weak.lock()) child->poison(reason);
 }
 
 std::shared_ptr<const Error> Health::reason() const {
