@@ -8,4 +8,10 @@ int64_t elements(const ParameterSet& parameters) {
   return n;
 }
 
+std::vector<int64_t> elements_of_each(const ParameterSet& parameters) {
+  std::vector<int64_t> elements;
+  for (const Parameter& p : parameters) elements.push_back(p.tensor.numel());
+  return elements;
+}
+
 }  // namespace trireme::core

@@ -11,12 +11,6 @@ namespace trireme::parallel {
 
 namespace {
 
-std::vector<int64_t> elements_of(const core::ParameterSet& parameters) {
-  std::vector<int64_t> elements;
-  for (const core::Parameter& p : parameters) elements.push_back(p.tensor.numel());
-  return elements;
-}
-
 c10::StorageImpl& storage_of(const at::Tensor& tensor) {
   return *tensor.storage().unsafeGetStorageImpl();
 }
@@ -29,7 +23,7 @@ FlatParameters::FlatParameters(comm::CommunicatorPtr shards, core::ParameterSet 
       parameters_(std::move(parameters)),
       freeable_(freeable && shards_->size() > 1),
       traffic_(traffic),
-      plan_(plan_shards(elements_of(parameters_), shards_->size())) {
+      plan_(plan_shards(core::elements_of_each(parameters_), shards_->size())) {
   check(!parameters_.empty(), "there are parameters to cut");
   const at::NoGradGuard no_grad;
   whole_ = at::zeros({plan_.elements}, parameters_.front().tensor.options().requires_grad(false));

@@ -1,20 +1,16 @@
 #include <trireme/core/error.h>
 #include <trireme/parallel/gradient_reducer.h>
 
+#include "parallel/traffic.h"
+#include "parallel/unused_parameters.h"
+
 #include <algorithm>
-#include <chrono>
 
 #include <ATen/ATen.h>
 
 namespace trireme::parallel {
 
 namespace {
-
-std::vector<int64_t> elements_of(const core::ParameterSet& parameters) {
-  std::vector<int64_t> elements;
-  for (const core::Parameter& p : parameters) elements.push_back(p.tensor.numel());
-  return elements;
-}
 
 void check_parameter(const core::Parameter& p, const at::Device& device) {
   check(p.tensor.defined() && p.tensor.is_leaf() && p.tensor.requires_grad(),
@@ -24,17 +20,13 @@ void check_parameter(const core::Parameter& p, const at::Device& device) {
   check(p.tensor.device() == device, "all parameters are on one device: '" + p.name + "'");
 }
 
-int64_t bytes_of(const at::Tensor& values) {
-  return values.numel() * static_cast<int64_t>(values.element_size());
-}
-
 }  // namespace
 
 GradientReducer::GradientReducer(comm::CommunicatorPtr communicator, core::ParameterSet parameters,
                                  const BucketSizes& sizes, at::ScalarType reduce)
     : communicator_(std::move(communicator)),
       parameters_(std::move(parameters)),
-      plan_(plan_buckets(elements_of(parameters_), sizes)),
+      plan_(plan_buckets(core::elements_of_each(parameters_), sizes)),
       reduce_(reduce),
       ready_(parameters_.size(), false) {
   check(!parameters_.empty(), "there are parameters to reduce");
@@ -129,40 +121,16 @@ ReduceReport GradientReducer::finish() {
   report.buckets_in_backward = static_cast<int64_t>(flights_.size());
   while (flights_.size() < plan_.buckets.size()) launch(flights_.size());
 
-  at::Tensor agreed = touched_;
-  comm::WorkPtr agreement;
-  if (communicator_->size() > 1) {
-    agreed = touched_.to(flat_[0].device(), at::kFloat, false, /*copy=*/true);
-    agreement = communicator_->all_reduce(agreed, comm::ReduceOp::max);
-  }
-
-  const auto wait = [&](comm::Work& work) {
-    const auto start = std::chrono::steady_clock::now();
-    work.wait();
-    report.exposed_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(
-                             std::chrono::steady_clock::now() - start)
-                             .count();
-    report.busy_ns += work.busy_ns();
-    ++report.calls;
-  };
+  UnusedParameters unused(touched_, flat_[0].device(), *communicator_);
+  Traffic traffic;
   for (size_t i = 0; i < flights_.size(); ++i) {
     const at::Tensor values = values_of(plan_.buckets[i]);
     const Flight& flight = flights_[i];
-    wait(*flight.work);
+    traffic.wait(*flight.work, flight.staged.defined() ? flight.staged : values);
     if (flight.staged.defined()) values.copy_(flight.staged);
-    report.bytes += bytes_of(flight.staged.defined() ? flight.staged : values);
   }
-  if (agreement) {
-    wait(*agreement);
-    report.bytes += bytes_of(agreed);
-  }
-  const at::Tensor touched = agreed.cpu();
-
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (touched.const_data_ptr<float>()[i] == 0.0F) report.unused.push_back(parameters_[i].name);
-    if (touched_.const_data_ptr<float>()[i] == 0.0F)
-      report.unused_here.push_back(parameters_[i].name);
-  }
+  unused.name(parameters_, traffic, report);
+  traffic.tell(report);
   std::fill_n(touched_.mutable_data_ptr<float>(), touched_.numel(), 0.0F);
   flights_.clear();
   phase_ = Phase::idle;

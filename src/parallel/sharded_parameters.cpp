@@ -3,6 +3,8 @@
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
 
+#include "parallel/unused_parameters.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -77,7 +79,7 @@ ShardedParameters::Settings sharding_of(const ParallelConfig& config, at::Scalar
 
 ShardedParameters::ShardedParameters(Ranks ranks, const Settings& settings,
                                      telemetry::Recorder& recorder)
-    : ranks_(std::move(ranks)), settings_(settings), traffic_(recorder) {}
+    : ranks_(std::move(ranks)), settings_(settings), traffic_(&recorder) {}
 
 ShardedParameters::~ShardedParameters() {
   for (const auto& member : members_) member->unit->remove_attendant(*this);
@@ -303,35 +305,24 @@ ReduceReport ShardedParameters::finish() {
   ReduceReport report;
   name_unused(report);
   warn_of_references();
-  const Traffic::Totals totals = traffic_.take();
-  report.exposed_ns = totals.exposed_ns;
-  report.busy_ns = totals.busy_ns;
-  report.bytes = totals.bytes;
-  report.calls = totals.calls;
+  traffic_.tell(report);
   report.buckets_in_backward = std::exchange(reduced_in_backward_, 0);
   return report;
 }
 
 void ShardedParameters::name_unused(ReduceReport& report) {
-  std::vector<std::string> names;
+  core::ParameterSet parameters;
   std::vector<float> touched;
   for (const auto& member : members_)
     for (Member::Flat& flat : member->flats) {
       if (!flat.gradients) continue;
-      for (size_t i = 0; i < flat.parameters->parameters().size(); ++i) {
-        names.push_back(flat.parameters->parameters()[i].name);
-        touched.push_back(flat.gradients->touched()[i] ? 1.0F : 0.0F);
-      }
+      const core::ParameterSet& trained = flat.parameters->parameters();
+      parameters.insert(parameters.end(), trained.begin(), trained.end());
+      for (const bool one : flat.gradients->touched()) touched.push_back(one ? 1.0F : 0.0F);
       flat.gradients->clear_touched();
     }
-  at::Tensor agreed = at::tensor(touched, at::kFloat).to(flat_.front().device());
-  if (ranks_.all->size() > 1)
-    traffic_.wait(*ranks_.all->all_reduce(agreed, comm::ReduceOp::max), agreed);
-  agreed = agreed.cpu();
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (agreed.const_data_ptr<float>()[i] == 0.0F) report.unused.push_back(names[i]);
-    if (touched[i] == 0.0F) report.unused_here.push_back(names[i]);
-  }
+  UnusedParameters(at::tensor(touched, at::kFloat), flat_.front().device(), *ranks_.all)
+      .name(parameters, traffic_, report);
 }
 
 /// No graph is alive any more, so nobody else has reason to hold what is about to be freed.

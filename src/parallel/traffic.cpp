@@ -1,6 +1,7 @@
 #include "parallel/traffic.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 namespace trireme::parallel {
@@ -8,18 +9,23 @@ namespace trireme::parallel {
 void Traffic::wait(comm::Work& work, const at::Tensor& payload) {
   const auto start = std::chrono::steady_clock::now();
   {
-    const telemetry::PhaseScope phase(recorder_, telemetry::Phase::comm_exposed);
+    std::optional<telemetry::PhaseScope> phase;
+    if (recorder_ != nullptr) phase.emplace(*recorder_, telemetry::Phase::comm_exposed);
     work.wait();
   }
   const auto waited = std::chrono::steady_clock::now() - start;
-  totals_.exposed_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count();
-  totals_.busy_ns += work.busy_ns();
-  totals_.bytes += payload.numel() * static_cast<int64_t>(payload.element_size());
-  ++totals_.calls;
+  counted_.exposed_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count();
+  counted_.busy_ns += work.busy_ns();
+  counted_.bytes += payload.numel() * static_cast<int64_t>(payload.element_size());
+  ++counted_.calls;
 }
 
-Traffic::Totals Traffic::take() {
-  return std::exchange(totals_, {});
+void Traffic::tell(ReduceReport& report) {
+  const ReduceReport counted = std::exchange(counted_, {});
+  report.exposed_ns += counted.exposed_ns;
+  report.busy_ns += counted.busy_ns;
+  report.bytes += counted.bytes;
+  report.calls += counted.calls;
 }
 
 }  // namespace trireme::parallel

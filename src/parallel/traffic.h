@@ -1,6 +1,7 @@
 #pragma once
 
 #include <trireme/comm/communicator.h>
+#include <trireme/parallel/data_parallel.h>
 #include <trireme/telemetry/recorder.h>
 
 #include <cstdint>
@@ -9,22 +10,20 @@
 
 namespace trireme::parallel {
 
-/// Waits for collectives and counts them. What it waits is the step's phase comm_exposed, wherever
-/// in forward or backward that is.
+/// Waits for collectives and counts them.
 class Traffic {
  public:
-  struct Totals {
-    int64_t exposed_ns = 0, busy_ns = 0, bytes = 0, calls = 0;
-  };
-  explicit Traffic(telemetry::Recorder& recorder) : recorder_(recorder) {}
+  /// With a recorder, what it waits is the step's phase comm_exposed, wherever in forward or
+  /// backward that is.
+  explicit Traffic(telemetry::Recorder* recorder = nullptr) : recorder_(recorder) {}
 
   void wait(comm::Work& work, const at::Tensor& payload);
-  /// Since the last call.
-  [[nodiscard]] Totals take();
+  /// Adds what was counted since the last call.
+  void tell(ReduceReport& report);
 
  private:
-  telemetry::Recorder& recorder_;
-  Totals totals_;
+  telemetry::Recorder* recorder_;
+  ReduceReport counted_;
 };
 
 }  // namespace trireme::parallel

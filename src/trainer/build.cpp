@@ -10,7 +10,6 @@
 #include <trireme/parallel/bucket_plan.h>
 #include <trireme/parallel/gradient_reducer.h>
 #include <trireme/parallel/replicas.h>
-#include <trireme/parallel/shard_plan.h>
 
 #include "model/registry.h"
 #include "model/weights.h"
@@ -32,6 +31,12 @@ DataParts open_data(const RunConfig& config) {
   return parts;
 }
 
+parallel::ShardGroups shard_groups_of(const RunConfig& config, comm::World& world) {
+  std::vector<int> local_sizes;
+  for (const comm::RankInfo& rank : world.ranks()) local_sizes.push_back(rank.local_size);
+  return parallel::shard_groups(config.parallel, world.rank(), local_sizes);
+}
+
 core::RandomKey initial_random(const RunConfig& config) {
   return core::RandomKey(static_cast<uint64_t>(config.run.seed)).fold("model");
 }
@@ -40,9 +45,7 @@ namespace {
 
 std::unique_ptr<parallel::ShardedParameters> make_sharded(const RunConfig& config, comm::World& world, at::ScalarType reduce,
                                                           telemetry::Recorder& recorder) {
-  std::vector<int> local_sizes;
-  for (const comm::RankInfo& rank : world.ranks()) local_sizes.push_back(rank.local_size);
-  const parallel::ShardGroups groups = parallel::shard_groups(config.parallel, world.rank(), local_sizes);
+  const parallel::ShardGroups groups = shard_groups_of(config, world);
   const comm::CommunicatorPtr all = world.all();
   return std::make_unique<parallel::ShardedParameters>(
       parallel::ShardedParameters::Ranks{all, all->split(groups.group, groups.shard, "shards"),

@@ -10,6 +10,7 @@
 #include <trireme/optim/optimizer.h>
 #include <trireme/optim/weight_average.h>
 #include <trireme/parallel/data_parallel.h>
+#include <trireme/parallel/shard_plan.h>
 #include <trireme/precision/loss_scaler.h>
 #include <trireme/precision/precision.h>
 #include <trireme/precision/scope.h>
@@ -47,6 +48,8 @@ enum class Weights { as_configured, from_checkpoint };
 [[nodiscard]] std::optional<int64_t> sequence_length(const RunConfig& config);
 
 [[nodiscard]] DataParts open_data(const RunConfig& config);
+/// Which ranks share what parallel.strategy cuts. Error configuration for groups that do not fit the world.
+[[nodiscard]] parallel::ShardGroups shard_groups_of(const RunConfig& config, comm::World& world);
 /// The key from which a model's first values are drawn.
 [[nodiscard]] core::RandomKey initial_random(const RunConfig& config);
 /// Model, optimizer and gradient reduction; all ranks call together and leave with equal parameters. Units are built, filled and

@@ -7,10 +7,10 @@
 #include <trireme/device/select.h>
 #include <trireme/optim/groups.h>
 #include <trireme/optim/optimizer.h>
-#include <trireme/parallel/shard_plan.h>
 #include <trireme/precision/precision.h>
 
 #include "model/weights.h"
+#include "trainer/build.h"
 
 #include <ATen/ATen.h>
 
@@ -35,9 +35,7 @@ StateForecast::StateForecast(const RunConfig& config, comm::World& world) : conf
   bytes_.parameter = static_cast<int64_t>(c10::elementSize(precision.parameters));
   bytes_.travelling = static_cast<int64_t>(c10::elementSize(precision.reduce));
   bytes_.optimizer = optim::state_bytes_per_element(config.optim, precision.parameters);
-  std::vector<int> local_sizes;
-  for (const comm::RankInfo& rank : world.ranks()) local_sizes.push_back(rank.local_size);
-  shard_ranks_ = parallel::shard_groups(config.parallel, world.rank(), local_sizes).shard_ranks;
+  shard_ranks_ = shard_groups_of(config, world).shard_ranks;
 
   const std::unique_ptr<model::Model> shapes = model::shapes_of(config.model);
   core::ParameterSet all = shapes->parameters();

@@ -31,5 +31,6 @@ using ParameterSet = std::vector<Parameter>;
 
 /// Of the tensors that are held here.
 [[nodiscard]] int64_t elements(const ParameterSet& parameters);
+[[nodiscard]] std::vector<int64_t> elements_of_each(const ParameterSet& parameters);
 
 }  // namespace trireme::core

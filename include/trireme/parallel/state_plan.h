@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 
 namespace trireme::parallel {
 
@@ -18,8 +17,7 @@ struct UnitElements {
 struct ElementBytes {
   int64_t parameter = 4;
   int64_t travelling = 4;  ///< of a gradient between ranks
-  int64_t optimizer =
-      8;  ///< float32 moments, and the master where the parameter is of low precision
+  int64_t optimizer = 8;   ///< moments, and the master where the parameter has one
 };
 
 /// Bytes on one rank, without activations and without padding.
