@@ -1,6 +1,7 @@
 #include <trireme/core/error.h>
 #include <trireme/ops/attention.h>
 
+#include "ops/fused_attention.h"
 #include "ops/simd.h"
 #include "ops/softmax_rows.h"
 
@@ -120,11 +121,12 @@ class CausalAttentionFunction : public torch::autograd::Function<CausalAttention
 }  // namespace
 
 at::Tensor causal_attention(const at::Tensor& qkv_BTM, int64_t heads) {
-  check(qkv_BTM.is_cpu() && qkv_BTM.dim() == 3 && heads > 0 && qkv_BTM.size(2) % (3 * heads) == 0,
-        "causal_attention takes queries, keys and values [B, T, 3 * heads * D] on the CPU");
+  check(qkv_BTM.dim() == 3 && heads > 0 && qkv_BTM.size(2) % (3 * heads) == 0,
+        "causal_attention takes queries, keys and values [B, T, 3 * heads * D]");
   const int64_t b = qkv_BTM.size(0), t = qkv_BTM.size(1), c = qkv_BTM.size(2) / 3;
-  if (b == 0 || (qkv_BTM.scalar_type() == at::kFloat && t <= longest))
+  if (b == 0 || (qkv_BTM.is_cpu() && qkv_BTM.scalar_type() == at::kFloat && t <= longest))
     return CausalAttentionFunction::apply(qkv_BTM.contiguous(), heads);
+  if (!qkv_BTM.is_cpu()) return fused_causal_attention(qkv_BTM, heads);
   const auto qkv = qkv_BTM.reshape({b, t, 3, heads, c / heads}).transpose(1, 3).unbind(2);
   const at::Tensor y_BHTD = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, 0.0, true);
   return y_BHTD.transpose(1, 2).reshape({b, t, c});

@@ -1,6 +1,8 @@
 #include <trireme/core/error.h>
 #include <trireme/ops/bias.h>
 
+#include "ops/kernels.h"
+
 #include <algorithm>
 #include <cstdint>
 
@@ -14,8 +16,10 @@ namespace {
 
 class AddBiasFunction : public torch::autograd::Function<AddBiasFunction> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& residual,
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& residual,
                             const at::Tensor& x, const at::Tensor& bias_C) {
+    context->saved_data["bias_type"] = bias_C.scalar_type();
+    if (Kernels* const kernels = kernels_for(x)) return kernels->add_bias(residual, x, bias_C);
     const int64_t columns = bias_C.numel();
     const at::Tensor y = at::empty_like(x);
     const auto* from = x.const_data_ptr<float>();
@@ -31,25 +35,30 @@ class AddBiasFunction : public torch::autograd::Function<AddBiasFunction> {
     return y;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
     const at::Tensor& dy = gradients[0];
-    return {dy, dy, dy.reshape({-1, dy.size(-1)}).sum(0)};
+    const at::Tensor dy_NC = dy.reshape({-1, dy.size(-1)});
+    const auto type = context->saved_data["bias_type"].toScalarType();
+    Kernels* const kernels = kernels_for(dy);
+    return {dy, dy, kernels == nullptr ? dy_NC.sum(0) : kernels->column_sums(dy_NC.contiguous(), type)};
   }
 };
 
 }  // namespace
 
 at::Tensor add_bias(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& bias_C) {
-  check(x.is_cpu() && residual.sizes() == x.sizes() && bias_C.dim() == 1 && bias_C.numel() > 0 &&
+  check(residual.sizes() == x.sizes() && bias_C.dim() == 1 && bias_C.numel() > 0 &&
             x.dim() > 0 && x.size(-1) == bias_C.numel(),
-        "add_bias takes two tensors of one shape on the CPU, and a bias of their last dimension");
+        "add_bias takes two tensors of one shape, and a bias of their last dimension");
+  const auto type = at::result_type(residual, x);
+  const bool served = type != at::kDouble && bias_C.scalar_type() != at::kDouble && kernels_for(x) != nullptr;
   const auto is_float = [](const at::Tensor& t) {
     return t.scalar_type() == at::kFloat;
   };
-  if (!is_float(residual) || !is_float(x) || !is_float(bias_C))
+  if (!served && !(is_float(residual) && is_float(x) && is_float(bias_C)))
     return residual + (x + bias_C.to(x.scalar_type()));
-  return AddBiasFunction::apply(residual.contiguous(), x.contiguous(), bias_C.contiguous());
+  return AddBiasFunction::apply(residual.to(type).contiguous(), x.contiguous(), bias_C.contiguous());
 }
 
 }  // namespace trireme::ops

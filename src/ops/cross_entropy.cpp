@@ -1,6 +1,7 @@
 #include <trireme/core/error.h>
 #include <trireme/ops/cross_entropy.h>
 
+#include "ops/kernels.h"
 #include "ops/reference.h"
 #include "ops/simd.h"
 #include "ops/softmax_rows.h"
@@ -127,6 +128,15 @@ void with_type(at::ScalarType type, F&& f) {
   }
 }
 
+// Whether the gradient may be written over the logits: once.
+bool begin_backward(torch::autograd::AutogradContext& context) {
+  check(context.saved_data.count("consumed") == 0,
+        "a second backward through logits that the first one consumed");
+  const bool consume = context.saved_data["consume"].toBool();
+  if (consume) context.saved_data["consumed"] = true;
+  return consume;
+}
+
 class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFunction> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& logits_NV,
@@ -139,16 +149,36 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
-    check(context->saved_data.count("consumed") == 0,
-          "a second backward through logits that the first one consumed");
+    const bool consume = begin_backward(*context);
     const auto saved = context->get_saved_variables();
     const Rows rows{saved[0].detach(), saved[1], saved[2], saved[3]};
-    const bool consume = context->saved_data["consume"].toBool();
-    if (consume) context->saved_data["consumed"] = true;
     const at::Tensor out = consume ? rows.logits_NV : at::empty_like(rows.logits_NV);
     with_type(out.scalar_type(),
               [&]<class T>(T*) { backward_rows<T>(rows, out, gradients[0].item<float>()); });
     return {out, {}, {}, {}, {}, {}};
+  }
+};
+
+// The same where a device's kernels serve it: nothing is read on the host.
+class KernelCrossEntropyFunction : public torch::autograd::Function<KernelCrossEntropyFunction> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& logits_NV,
+                            const Kernels::CrossEntropyRows& rows, bool consume) {
+    context->save_for_backward({logits_NV, rows.targets_N, rows.maximum_N, rows.sum_N});
+    context->saved_data["consume"] = consume;
+    return rows.loss_sum;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    const bool consume = begin_backward(*context);
+    const auto saved = context->get_saved_variables();
+    const at::Tensor logits_NV = saved[0].detach();
+    const at::Tensor out = consume ? logits_NV : at::empty_like(logits_NV);
+    kernels_for(logits_NV)->cross_entropy_backward(
+        out, logits_NV, {.targets_N = saved[1], .maximum_N = saved[2], .sum_N = saved[3]},
+        gradients[0].to(at::kFloat));
+    return {out, {}, {}};
   }
 };
 
@@ -160,13 +190,16 @@ CrossEntropy cross_entropy_sum(const at::Tensor& logits_NV, const at::Tensor& ta
         "cross_entropy_sum takes logits [N, V] and targets [N]");
   check(!mask_N.defined() || mask_N.sizes() == targets_N.sizes(),
         "cross_entropy_sum takes a mask of the targets' shape");
-  check(logits_NV.is_cpu() && targets_N.scalar_type() == at::kLong,
-        "cross_entropy_sum takes logits on the CPU and int64 targets");
+  check(targets_N.scalar_type() == at::kLong, "cross_entropy_sum takes int64 targets");
   if (logits_NV.scalar_type() == at::kDouble)
     return reference::cross_entropy_sum(logits_NV, targets_N, mask_N, options);
 
   const int64_t n = targets_N.size(0);
   const at::Tensor logits = logits_NV.contiguous();
+  if (Kernels* const kernels = kernels_for(logits)) {
+    const auto rows = kernels->cross_entropy(logits.detach(), targets_N.contiguous(), mask_N, options.ignore_index);
+    return {KernelCrossEntropyFunction::apply(logits, rows, options.consume_logits), rows.weight, rows.correct};
+  }
   const auto floats = at::TensorOptions().dtype(at::kFloat);
   const Rows rows{logits.detach(),
                   counted_targets(targets_N, mask_N, logits.size(1), options.ignore_index),

@@ -1,7 +1,9 @@
 #include <trireme/core/error.h>
+#include <trireme/core/name_hash.h>
 #include <trireme/ops/dropout.h>
 
 #include "ops/dropout_hash.h"
+#include "ops/kernels.h"
 
 #include <bit>
 #include <limits>
@@ -47,8 +49,25 @@ void drop(const at::Tensor& from, const at::Tensor& to, double p, const at::Tens
   });
 }
 
+Kernels* kernels_of(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? nullptr : kernels_for(x);
+}
+
+// RandomKey(key).fold(site) of each key.
+at::Tensor folded(const at::Tensor& keys_B, std::string_view site) {
+  const at::Tensor from = keys_B.contiguous();
+  at::Tensor seeds = at::empty_like(from);
+  const auto* keys = from.const_data_ptr<int64_t>();
+  auto* out = seeds.mutable_data_ptr<int64_t>();
+  for (int64_t b = 0; b < from.numel(); ++b)
+    out[b] = std::bit_cast<int64_t>(
+        core::RandomKey(std::bit_cast<uint64_t>(keys[b])).fold(site).value());
+  return seeds;
+}
+
 at::Tensor dropped(const at::Tensor& x, double p, const at::Tensor& seeds_B) {
   const at::Tensor from = x.detach().contiguous();
+  if (Kernels* const kernels = kernels_of(from)) return kernels->dropout(from, p, seeds_B);
   at::Tensor to = at::empty_like(from);
   switch (from.scalar_type()) {
     case at::kFloat:
@@ -98,27 +117,30 @@ at::Tensor sample_keys(core::RandomKey key, std::span<const int64_t> samples) {
   return keys;
 }
 
+at::Tensor sample_keys(const core::Batch& batch) {
+  return batch.keys.defined() ? batch.keys : sample_keys(batch.random, batch.samples);
+}
+
 at::Tensor dropout(const at::Tensor& x, double p, const at::Tensor& keys_B, std::string_view site) {
   check(p >= 0.0 && p < 1.0, "the probability of dropout is in [0, 1)");
-  check(x.is_cpu(), "dropout takes tensors on the CPU");
   check(x.dim() >= 1 && keys_B.dim() == 1 && keys_B.scalar_type() == at::kLong &&
             x.size(0) == keys_B.size(0),
         "dropout takes one key for each element of the first dimension");
+  check(x.device() == keys_B.device() && (x.is_cpu() || x.scalar_type() != at::kDouble),
+        "dropout takes keys on the device of its tensor, and float64 on the CPU");
   check(x.size(0) == 0 || x.numel() / x.size(0) <= std::numeric_limits<uint32_t>::max(),
         "dropout takes samples of fewer than 2^32 elements");
   if (p == 0.0) return x;
-  at::Tensor seeds = at::empty_like(keys_B);
-  const auto* keys = keys_B.const_data_ptr<int64_t>();
-  auto* out = seeds.mutable_data_ptr<int64_t>();
-  for (int64_t b = 0; b < keys_B.numel(); ++b)
-    out[b] = std::bit_cast<int64_t>(
-        core::RandomKey(std::bit_cast<uint64_t>(keys[b])).fold(site).value());
+  Kernels* const kernels = kernels_of(x);
+  const at::Tensor seeds = kernels == nullptr
+                               ? folded(keys_B, site)
+                               : kernels->fold_keys(keys_B.contiguous(), core::name_hash(site));
   return DropoutFunction::apply(x, p, seeds);
 }
 
 at::Tensor dropout(const at::Tensor& x, double p, core::RandomKey key,
                    std::span<const int64_t> samples, std::string_view site) {
-  return dropout(x, p, sample_keys(key, samples), site);
+  return dropout(x, p, sample_keys(key, samples).to(x.device()), site);
 }
 
 }  // namespace trireme::ops

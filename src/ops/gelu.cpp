@@ -2,6 +2,7 @@
 #include <trireme/ops/gelu.h>
 
 #include "ops/gelu_kernel.h"
+#include "ops/kernels.h"
 #include "ops/simd.h"
 
 #include <ATen/ATen.h>
@@ -38,6 +39,7 @@ class GeluFunction : public torch::autograd::Function<GeluFunction> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
     context->save_for_backward({x});
+    if (Kernels* const kernels = kernels_for(x)) return kernels->gelu(x);
     const at::Tensor y = at::empty_like(x);
     in_parts(x.scalar_type(), x.numel(), [&]<class T>(int64_t begin, int64_t end, T*) {
       GeluKernel<T>::forward(x.const_data_ptr<T>() + begin, y.mutable_data_ptr<T>() + begin,
@@ -50,6 +52,7 @@ class GeluFunction : public torch::autograd::Function<GeluFunction> {
                                                  const torch::autograd::variable_list& gradients) {
     const at::Tensor x = context->get_saved_variables()[0].contiguous();
     const at::Tensor dy = gradients[0].contiguous();
+    if (Kernels* const kernels = kernels_for(x)) return {kernels->gelu_backward(x, dy)};
     const at::Tensor dx = at::empty_like(x);
     in_parts(x.scalar_type(), x.numel(), [&]<class T>(int64_t begin, int64_t end, T*) {
       GeluKernel<T>::backward(x.const_data_ptr<T>() + begin, dy.const_data_ptr<T>() + begin,
@@ -62,7 +65,6 @@ class GeluFunction : public torch::autograd::Function<GeluFunction> {
 }  // namespace
 
 at::Tensor gelu_tanh(const at::Tensor& x) {
-  check(x.is_cpu(), "gelu_tanh takes tensors on the CPU");
   if (x.scalar_type() == at::kDouble) return at::gelu(x, "tanh");
   return GeluFunction::apply(x.contiguous());
 }

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include <ATen/ATen.h>
 
@@ -49,5 +50,33 @@ at::Tensor dropout(const at::Tensor& x, double p, const at::Tensor& keys_B, std:
   }
   return at::where(keep, x / (1.0 - p), at::zeros({}, x.options()));
 }
+
+Normed layer_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight_C,
+                  const at::Tensor& bias_C, double epsilon) {
+  const at::Tensor s = residual.defined() ? x + residual : x;
+  const at::Tensor centred = s - s.mean(-1, true);
+  const at::Tensor y = centred / (centred.square().mean(-1, true) + epsilon).sqrt() * weight_C;
+  return {bias_C.defined() ? y + bias_C : y, s};
+}
+
+Normed rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight_C,
+                double epsilon) {
+  const at::Tensor s = residual.defined() ? x + residual : x;
+  return {s / (s.square().mean(-1, true) + epsilon).sqrt() * weight_C, s};
+}
+
+at::Tensor rotary(const at::Tensor& x_BTHD, const at::Tensor& cosine, const at::Tensor& sine) {
+  const auto halves = x_BTHD.chunk(2, -1);
+  const at::Tensor c = cosine.unsqueeze(1), s = sine.unsqueeze(1);
+  return at::cat({halves[0] * c - halves[1] * s, halves[1] * c + halves[0] * s}, -1);
+}
+
+at::Tensor embedding(const at::Tensor& weight_VC, const at::Tensor& indices) {
+  std::vector<int64_t> shape = indices.sizes().vec();
+  shape.push_back(weight_VC.size(1));
+  return weight_VC.index_select(0, indices.reshape({-1})).view(shape);
+}
+
+at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) { return at::silu(gate) * up; }
 
 }  // namespace trireme::ops::reference

@@ -4,6 +4,7 @@
 // the two.
 
 #include <trireme/ops/cross_entropy.h>
+#include <trireme/ops/norm.h>
 
 #include <string_view>
 
@@ -18,5 +19,18 @@ namespace trireme::ops::reference {
 
 [[nodiscard]] at::Tensor dropout(const at::Tensor& x, double p, const at::Tensor& keys_B,
                                  std::string_view site);
+
+[[nodiscard]] Normed layer_norm(const at::Tensor& x, const at::Tensor& residual,
+                                const at::Tensor& weight_C, const at::Tensor& bias_C,
+                                double epsilon);
+[[nodiscard]] Normed rms_norm(const at::Tensor& x, const at::Tensor& residual,
+                              const at::Tensor& weight_C, double epsilon);
+
+[[nodiscard]] at::Tensor rotary(const at::Tensor& x_BTHD, const at::Tensor& cosine,
+                                const at::Tensor& sine);
+
+[[nodiscard]] at::Tensor embedding(const at::Tensor& weight_VC, const at::Tensor& indices);
+
+[[nodiscard]] at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up);
 
 }  // namespace trireme::ops::reference

@@ -20,14 +20,26 @@ namespace trireme::test {
 struct CommunicatorCase {
   const char* name;
   void (*run)(comm::Communicator&);
+  bool on_host_only = false;  ///< what communicators of devices do not promise
 };
 
 namespace communicator_cases {
+
+/// Where the running case has its tensors.
+inline thread_local at::Device device = at::kCPU;
 
 using comm::Communicator;
 using comm::CommunicatorPtr;
 using comm::ReduceOp;
 using comm::WorkPtr;
+
+inline at::TensorOptions on_device(at::ScalarType dtype = at::kFloat) {
+  return at::TensorOptions(device).dtype(dtype);
+}
+
+inline void wait_for_all(const std::vector<WorkPtr>& works) {
+  for (const WorkPtr& work : works) work->wait();
+}
 
 inline const std::vector<at::ScalarType> reduced_types{at::kFloat, at::kDouble, at::kBFloat16,
                                                        at::kHalf, at::kLong};
@@ -44,7 +56,8 @@ inline at::Tensor values_of(int rank, at::ScalarType dtype, int64_t size, int sa
   return ((mixed.to(at::kDouble) - 32760) / 8191).to(dtype);
 }
 
-inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+inline bool same_bits(const at::Tensor& got, const at::Tensor& expected) {
+  const at::Tensor a = got.cpu(), b = expected.cpu();
   return a.scalar_type() == b.scalar_type() && a.numel() == b.numel() &&
          (a.numel() == 0 || std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0);
 }
@@ -74,7 +87,8 @@ inline void all_reduce(Communicator& ranks) {
     for (const int64_t size : sizes) {
       const auto inputs = inputs_of_all(ranks.size(), dtype, size);
       for (const auto op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
-        const at::Tensor values = inputs[static_cast<std::size_t>(ranks.rank())].clone();
+        const at::Tensor values = inputs[static_cast<std::size_t>(ranks.rank())].to(
+            device, /*non_blocking=*/false, /*copy=*/true);
         ranks.all_reduce(values, op)->wait();
         EXPECT_TRUE(same_bits(values, reduce_reference(inputs, op)))
             << dtype << " op " << static_cast<int>(op) << " size " << size;
@@ -87,8 +101,9 @@ inline void reduce_scatter(Communicator& ranks) {
     for (const int64_t size : sizes) {
       const auto inputs = inputs_of_all(ranks.size(), dtype, size * ranks.size());
       for (const auto op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
-        const at::Tensor in = inputs[static_cast<std::size_t>(ranks.rank())].clone();
-        const at::Tensor out = at::empty({size}, dtype);
+        const at::Tensor in = inputs[static_cast<std::size_t>(ranks.rank())].to(
+            device, /*non_blocking=*/false, /*copy=*/true);
+        const at::Tensor out = at::empty({size}, on_device(dtype));
         ranks.reduce_scatter(out, in, op)->wait();
         const at::Tensor expected =
             reduce_reference(inputs, op).narrow(0, ranks.rank() * size, size).contiguous();
@@ -100,7 +115,8 @@ inline void reduce_scatter(Communicator& ranks) {
 
 inline void reduce_scatter_into_its_own_part(Communicator& ranks) {
   const auto inputs = inputs_of_all(ranks.size(), at::kFloat, 5003 * ranks.size());
-  const at::Tensor in = inputs[static_cast<std::size_t>(ranks.rank())].clone();
+  const at::Tensor in = inputs[static_cast<std::size_t>(ranks.rank())].to(
+      device, /*non_blocking=*/false, /*copy=*/true);
   const at::Tensor out = in.narrow(0, ranks.rank() * 5003, 5003);
   ranks.reduce_scatter(out, in)->wait();
   EXPECT_TRUE(
@@ -111,11 +127,11 @@ inline void all_gather(Communicator& ranks) {
   for (const auto dtype : moved_types)
     for (const int64_t size : sizes) {
       const at::Tensor expected = at::cat(inputs_of_all(ranks.size(), dtype, size));
-      const at::Tensor out = at::zeros({size * ranks.size()}, dtype);
-      ranks.all_gather(out, values_of(ranks.rank(), dtype, size))->wait();
+      const at::Tensor out = at::zeros({size * ranks.size()}, on_device(dtype));
+      ranks.all_gather(out, values_of(ranks.rank(), dtype, size).to(device))->wait();
       EXPECT_TRUE(same_bits(out, expected)) << dtype << " size " << size;
 
-      const at::Tensor in_place = at::zeros({size * ranks.size()}, dtype);
+      const at::Tensor in_place = at::zeros({size * ranks.size()}, on_device(dtype));
       const at::Tensor own = in_place.narrow(0, ranks.rank() * size, size);
       own.copy_(values_of(ranks.rank(), dtype, size));
       ranks.all_gather(in_place, own)->wait();
@@ -128,7 +144,8 @@ inline void broadcast(Communicator& ranks) {
     for (const int64_t size : sizes) {
       const auto inputs = inputs_of_all(ranks.size(), dtype, size);
       for (int root = 0; root < ranks.size(); ++root) {
-        const at::Tensor values = inputs[static_cast<std::size_t>(ranks.rank())].clone();
+        const at::Tensor values = inputs[static_cast<std::size_t>(ranks.rank())].to(
+            device, /*non_blocking=*/false, /*copy=*/true);
         ranks.broadcast(values, root)->wait();
         EXPECT_TRUE(same_bits(values, inputs[static_cast<std::size_t>(root)]))
             << dtype << " root " << root << " size " << size;
@@ -139,7 +156,7 @@ inline void broadcast(Communicator& ranks) {
 inline void all_to_all(Communicator& ranks) {
   for (const auto dtype : moved_types)
     for (const int64_t size : sizes) {
-      const at::Tensor in = values_of(ranks.rank(), dtype, size * ranks.size());
+      const at::Tensor in = values_of(ranks.rank(), dtype, size * ranks.size()).to(device);
       const at::Tensor out = at::zeros_like(in);
       ranks.all_to_all(out, in)->wait();
       std::vector<at::Tensor> parts;
@@ -155,8 +172,8 @@ inline void both_send_first(Communicator& ranks) {
   for (const int64_t size : {int64_t{0}, int64_t{1}, int64_t{3'000'001}}) {
     const int next = (ranks.rank() + 1) % ranks.size();
     const int previous = (ranks.rank() + ranks.size() - 1) % ranks.size();
-    const at::Tensor in = at::zeros({size});
-    const WorkPtr sent = ranks.send(values_of(ranks.rank(), at::kFloat, size), next);
+    const at::Tensor in = at::zeros({size}, on_device());
+    const WorkPtr sent = ranks.send(values_of(ranks.rank(), at::kFloat, size).to(device), next);
     const WorkPtr received = ranks.recv(in, previous);
     sent->wait();
     received->wait();
@@ -171,12 +188,12 @@ inline void messages_keep_their_order_beside_collectives(Communicator& ranks) {
   std::vector<at::Tensor> received;
   std::vector<WorkPtr> works;
   for (int i = 0; i < count; ++i) {
-    received.push_back(at::zeros({100}));
+    received.push_back(at::zeros({100}, on_device()));
     works.push_back(ranks.recv(received.back(), previous));
-    works.push_back(ranks.send(values_of(ranks.rank(), at::kFloat, 100, i), next));
-    works.push_back(ranks.all_reduce(at::ones({50'000})));
+    works.push_back(ranks.send(values_of(ranks.rank(), at::kFloat, 100, i).to(device), next));
+    works.push_back(ranks.all_reduce(at::ones({50'000}, on_device())));
   }
-  for (const WorkPtr& work : works) work->wait();
+  wait_for_all(works);
   for (int i = 0; i < count; ++i)
     EXPECT_TRUE(
         same_bits(received[static_cast<std::size_t>(i)], values_of(previous, at::kFloat, 100, i)))
@@ -187,10 +204,11 @@ inline void many_outstanding(Communicator& ranks) {
   std::vector<at::Tensor> sums, gathered;
   std::vector<WorkPtr> works;
   for (int i = 0; i < 100; ++i) {
-    sums.push_back(at::full({i * 37}, 1.0 * (ranks.rank() + i)));
+    sums.push_back(at::full({i * 37}, 1.0 * (ranks.rank() + i), on_device()));
     works.push_back(ranks.all_reduce(sums.back()));
-    gathered.push_back(at::zeros({ranks.size()}, at::kLong));
-    works.push_back(ranks.all_gather(gathered.back(), at::full({1}, ranks.rank() * i, at::kLong)));
+    gathered.push_back(at::zeros({ranks.size()}, on_device(at::kLong)));
+    works.push_back(
+        ranks.all_gather(gathered.back(), at::full({1}, ranks.rank() * i, on_device(at::kLong))));
   }
   for (auto work = works.rbegin(); work != works.rend(); ++work) (*work)->wait();
   const int n = ranks.size();
@@ -203,16 +221,16 @@ inline void many_outstanding(Communicator& ranks) {
 
 inline void operations_on_one_tensor_follow_each_other(Communicator& ranks) {
   // No wait in between: the order of issue alone makes the result.
-  const at::Tensor values = at::full({1000}, 1.0);
+  const at::Tensor values = at::full({1000}, 1.0, on_device());
   std::vector<WorkPtr> works;
   for (int i = 0; i < 5; ++i) works.push_back(ranks.all_reduce(values));
-  for (const WorkPtr& work : works) work->wait();
+  wait_for_all(works);
   EXPECT_TRUE(same_bits(values, at::full({1000}, std::pow(ranks.size(), 5))));
 }
 
 inline void a_work_tells_its_time(Communicator& ranks) {
-  const WorkPtr work = ranks.all_reduce(at::ones({100'000}));
-  work->wait();
+  const WorkPtr work = ranks.all_reduce(at::ones({100'000}, on_device()));
+  work->wait_on_host();
   EXPECT_TRUE(work->done());
   EXPECT_GT(work->busy_ns(), 0);
 }
@@ -223,23 +241,24 @@ inline void non_finite_values_stay(Communicator& ranks) {
   for (const auto dtype : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf})
     for (int source = 0; source < ranks.size(); ++source)
       for (const auto op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
+        if (op != ReduceOp::sum && !device.is_cpu()) continue;
         // 21 elements: vector loops and their remainders.
-        const at::Tensor values = at::ones({21}, dtype);
+        const at::Tensor values = at::ones({21}, on_device(dtype));
         if (ranks.rank() == source) {
           values[3] = nan;
           values[20] = nan;
           values[4] = op == ReduceOp::min ? -infinity : infinity;
         }
         ranks.all_reduce(values, op)->wait();
-        const at::Tensor bad = at::isnan(values);
+        const at::Tensor result = values.cpu(), bad = at::isnan(result);
         EXPECT_EQ(bad.sum().item<int64_t>(), 2) << dtype << " source " << source;
         EXPECT_TRUE(bad[3].item<bool>() && bad[20].item<bool>());
-        EXPECT_TRUE(at::isinf(values[4]).item<bool>());
-        EXPECT_EQ(at::isfinite(values).sum().item<int64_t>(), 18);
+        EXPECT_TRUE(at::isinf(result[4]).item<bool>());
+        EXPECT_EQ(at::isfinite(result).sum().item<int64_t>(), 18);
       }
-  const at::Tensor large = at::full({9}, 60'000, at::kHalf);
+  const at::Tensor large = at::full({9}, 60'000, on_device(at::kHalf));
   ranks.all_reduce(large)->wait();
-  EXPECT_EQ(at::isinf(large).all().item<bool>(), ranks.size() > 1);
+  EXPECT_EQ(at::isinf(large.cpu()).all().item<bool>(), ranks.size() > 1);
 }
 
 inline std::string text_of(int rank) {
@@ -267,8 +286,8 @@ inline void split_orders_by_key(Communicator& ranks) {
   EXPECT_EQ(reversed->size(), n);
   EXPECT_EQ(reversed->rank(), n - 1 - ranks.rank());
   EXPECT_EQ(reversed->name(), ranks.name() + "/reversed");
-  const at::Tensor out = at::empty({n}, at::kLong);
-  reversed->all_gather(out, at::full({1}, ranks.rank(), at::kLong))->wait();
+  const at::Tensor out = at::empty({n}, on_device(at::kLong));
+  reversed->all_gather(out, at::full({1}, ranks.rank(), on_device(at::kLong)))->wait();
   EXPECT_TRUE(same_bits(out, at::arange(n - 1, -1, -1, at::kLong)));
 }
 
@@ -282,7 +301,7 @@ inline void split_unevenly(Communicator& ranks) {
     const bool alone = ranks.rank() == 0;
     EXPECT_EQ(group->size(), alone ? 1 : n - 2);
     EXPECT_EQ(group->rank(), alone ? 0 : ranks.rank() - 1);
-    const at::Tensor sum = at::full({70'000}, ranks.rank() + 1.0);
+    const at::Tensor sum = at::full({70'000}, ranks.rank() + 1.0, on_device());
     group->all_reduce(sum)->wait();
     double expected = 1;
     if (!alone) expected = n * (n - 1) / 2 - 1;
@@ -298,7 +317,7 @@ inline void splits_nest(Communicator& ranks) {
   EXPECT_EQ(single->size(), 1);
   EXPECT_EQ(again->size(), parity->size());
   EXPECT_EQ(again->name(), ranks.name() + "/parity/again");
-  const at::Tensor sum = at::ones({3});
+  const at::Tensor sum = at::ones({3}, on_device());
   single->all_reduce(sum)->wait();
   again->all_reduce(sum)->wait();
   EXPECT_TRUE(same_bits(sum, at::full({3}, double(parity->size()))));
@@ -308,7 +327,7 @@ inline void communicators_interleave(Communicator& ranks) {
   const CommunicatorPtr parity = ranks.split(ranks.rank() % 2, 0, "parity");
   const CommunicatorPtr half = ranks.split(ranks.rank() < ranks.size() / 2, 0, "half");
   const CommunicatorPtr twin = ranks.split(0, 0, "twin");
-  const at::Tensor values = at::ones({60'000}, at::kDouble);
+  const at::Tensor values = at::ones({60'000}, on_device(at::kDouble));
   std::vector<WorkPtr> works;
   for (int i = 0; i < 10; ++i)
     for (Communicator* one : {&ranks, parity.get(), twin.get(), half.get()}) {
@@ -316,10 +335,10 @@ inline void communicators_interleave(Communicator& ranks) {
       works.push_back(one->broadcast(values, one->size() - 1));
     }
   // The same shapes on the same ranks, apart only by the communicator.
-  const at::Tensor a = at::full({8}, 1.0), b = at::full({8}, 10.0);
+  const at::Tensor a = at::full({8}, 1.0, on_device()), b = at::full({8}, 10.0, on_device());
   works.push_back(ranks.all_reduce(a));
   works.push_back(twin->all_reduce(b));
-  for (const WorkPtr& work : works) work->wait();
+  wait_for_all(works);
   EXPECT_TRUE(same_bits(values, at::ones({60'000}, at::kDouble)));
   EXPECT_TRUE(same_bits(a, at::full({8}, 1.0 * ranks.size())));
   EXPECT_TRUE(same_bits(b, at::full({8}, 10.0 * ranks.size())));
@@ -342,7 +361,7 @@ inline void a_rank_that_never_enters_is_a_hang(Communicator& ranks) {
   doomed->set_deadline(std::chrono::milliseconds(300));
   const bool absent = ranks.size() > 1 && ranks.rank() == ranks.size() - 1;
   if (!absent) {
-    const at::Tensor values = at::zeros({300'000});
+    const at::Tensor values = at::zeros({300'000}, on_device());
     const auto hang = [&] {
       if (ranks.size() > 1)
         doomed->all_reduce(values)->wait();
@@ -371,7 +390,7 @@ inline void a_rank_that_never_enters_is_a_hang(Communicator& ranks) {
 inline void poison_wakes_a_waiter(Communicator& ranks) {
   const CommunicatorPtr doomed = ranks.split(0, 0, "doomed");
   const CommunicatorPtr child = doomed->split(0, 0, "child");
-  const at::Tensor never = at::zeros({10});
+  const at::Tensor never = at::zeros({10}, on_device());
   const WorkPtr work = child->recv(never, ranks.rank());
   ErrorKind kind = ErrorKind::unexpected;
   std::thread waiter([&] { kind = kind_thrown([&] { work->wait(); }); });
@@ -393,7 +412,8 @@ inline void poison_ends_what_is_queued(Communicator& ranks) {
   const CommunicatorPtr doomed = ranks.split(0, 0, "doomed");
   if (ranks.rank() != 0) {
     std::vector<WorkPtr> works;
-    for (int i = 0; i < 10; ++i) works.push_back(doomed->all_reduce(at::zeros({100'000})));
+    for (int i = 0; i < 10; ++i)
+      works.push_back(doomed->all_reduce(at::zeros({100'000}, on_device())));
     doomed->poison(Error(ErrorKind::out_of_memory, "no memory on rank 0"));
     for (const WorkPtr& work : works)
       EXPECT_EQ(kind_thrown([&] { work->wait(); }), ErrorKind::out_of_memory);
@@ -405,22 +425,23 @@ inline void different_sizes_are_refused(Communicator& ranks) {
   if (ranks.size() == 1) return;
   const CommunicatorPtr doomed = ranks.split(0, 0, "doomed");
   doomed->set_deadline(std::chrono::seconds(1));
-  const at::Tensor values = at::zeros({ranks.rank() == 0 ? 100 : 101});
+  const at::Tensor values = at::zeros({ranks.rank() == 0 ? 100 : 101}, on_device());
   // Whoever sees the difference leaves; a third rank may be left waiting for it.
   const ErrorKind kind = kind_thrown([&] { doomed->all_reduce(values)->wait(); });
   EXPECT_THAT(kind, testing::AnyOf(ErrorKind::ranks_differ, ErrorKind::hang));
-  const at::Tensor seen = at::full({1}, kind == ErrorKind::ranks_differ ? 1 : 0, at::kLong);
+  const at::Tensor seen =
+      at::full({1}, kind == ErrorKind::ranks_differ ? 1 : 0, on_device(at::kLong));
   ranks.all_reduce(seen)->wait();
   EXPECT_GE(seen.item<int64_t>(), 1);
 }
 
 inline void wrong_arguments_are_refused(Communicator& ranks) {
-  const at::Tensor matrix = at::zeros({4, 6});
+  const at::Tensor matrix = at::zeros({4, 6}, on_device());
   EXPECT_ANY_THROW(static_cast<void>(ranks.all_reduce(matrix.t())));
-  EXPECT_ANY_THROW(static_cast<void>(ranks.all_reduce(at::zeros({2}, at::kByte))));
+  EXPECT_ANY_THROW(static_cast<void>(ranks.all_reduce(at::zeros({2}, on_device(at::kByte)))));
   EXPECT_ANY_THROW(static_cast<void>(ranks.broadcast(matrix, ranks.size())));
-  EXPECT_ANY_THROW(
-      static_cast<void>(ranks.all_gather(at::zeros({ranks.size() + 1}), at::zeros({1}))));
+  EXPECT_ANY_THROW(static_cast<void>(
+      ranks.all_gather(at::zeros({ranks.size() + 1}, on_device()), at::zeros({1}, on_device()))));
   EXPECT_EQ(ranks.poisoned(), nullptr);
   ranks.barrier()->wait();
 }
@@ -432,8 +453,9 @@ inline const std::vector<CommunicatorCase> all{
     {"all_gather", all_gather},
     {"broadcast", broadcast},
     {"all_to_all", all_to_all},
-    {"both_send_first", both_send_first},
-    {"messages_keep_their_order_beside_collectives", messages_keep_their_order_beside_collectives},
+    {"both_send_first", both_send_first, /*on_host_only=*/true},
+    {"messages_keep_their_order_beside_collectives", messages_keep_their_order_beside_collectives,
+     /*on_host_only=*/true},
     {"many_outstanding", many_outstanding},
     {"operations_on_one_tensor_follow_each_other", operations_on_one_tensor_follow_each_other},
     {"a_work_tells_its_time", a_work_tells_its_time},
@@ -443,10 +465,11 @@ inline const std::vector<CommunicatorCase> all{
     {"split_unevenly", split_unevenly},
     {"splits_nest", splits_nest},
     {"communicators_interleave", communicators_interleave},
-    {"a_rank_that_never_enters_is_a_hang", a_rank_that_never_enters_is_a_hang},
-    {"poison_wakes_a_waiter", poison_wakes_a_waiter},
-    {"poison_ends_what_is_queued", poison_ends_what_is_queued},
-    {"different_sizes_are_refused", different_sizes_are_refused},
+    {"a_rank_that_never_enters_is_a_hang", a_rank_that_never_enters_is_a_hang,
+     /*on_host_only=*/true},
+    {"poison_wakes_a_waiter", poison_wakes_a_waiter, /*on_host_only=*/true},
+    {"poison_ends_what_is_queued", poison_ends_what_is_queued, /*on_host_only=*/true},
+    {"different_sizes_are_refused", different_sizes_are_refused, /*on_host_only=*/true},
     {"wrong_arguments_are_refused", wrong_arguments_are_refused},
 };
 

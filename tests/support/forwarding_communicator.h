@@ -56,6 +56,7 @@ class ForwardingCommunicator : public comm::Communicator {
     return inner_->poisoned();
   }
   void set_deadline(std::chrono::milliseconds deadline) override { inner_->set_deadline(deadline); }
+  [[nodiscard]] std::chrono::milliseconds deadline() const override { return inner_->deadline(); }
 
  protected:
   [[nodiscard]] comm::Communicator& inner() const { return *inner_; }

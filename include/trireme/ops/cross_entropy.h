@@ -6,11 +6,12 @@
 
 namespace trireme::ops {
 
-/// Sums over the rows that count, ready to be added to those of other micro-batches and ranks.
+/// Sums over the rows that count, ready to be added to those of other micro-batches and ranks;
+/// on the device of the logits.
 struct CrossEntropy {
   at::Tensor loss_sum;  ///< 0-dim float32 (float64 for float64 logits) with grad: sum of -log
                         ///< softmax(logits)[target]
-  at::Tensor weight;    ///< 0-dim float64 on the host: the number of rows that count
+  at::Tensor weight;    ///< 0-dim float64: the number of rows that count
   at::Tensor correct;   ///< 0-dim float64: how many of them have their largest logit (the first of
                         ///< equals) at the target
 };
@@ -27,7 +28,8 @@ struct CrossEntropyOptions {
 /// Cross-entropy of logits_NV (float32, bfloat16, float16 or float64; computed in float32 or
 /// better) and targets_N (int64). A row does not count if its target is ignore_index or its mask_N
 /// (any dtype, may be undefined) is zero. A target outside of [0, V) in a row that counts is an
-/// Error of kind `data_damaged`. The softmax is never stored: forward keeps two numbers a row,
+/// Error of kind `data_damaged` on the CPU; on other devices, where the host reads nothing, it makes
+/// the loss NaN. The softmax is never stored: forward keeps two numbers a row,
 /// backward recomputes. Results do not depend on the number of threads or on the vector length of
 /// the CPU.
 [[nodiscard]] CrossEntropy cross_entropy_sum(const at::Tensor& logits_NV,
