@@ -1,7 +1,5 @@
 #include "optim/entry_memory.h"
 
-#include <trireme/core/error.h>
-
 #include "optim/stochastic_rounding.h"
 
 #include <ATen/ATen.h>
@@ -11,27 +9,6 @@ namespace trireme::optim {
 namespace {
 
 constexpr std::array<float * Slice::*, 3> arrays = {&Slice::values, &Slice::first, &Slice::second};
-
-// Parameter, slot and update give the key, the place in the logical parameter the number: a
-// rounding depends neither on threads nor on how parameters are cut, and a resumed run repeats it.
-core::RandomKey rounding_key(const Entry& entry, size_t array, int64_t update) {
-  return core::RandomKey()
-      .fold("optimizer rounding")
-      .fold(entry.parameter.name)
-      .fold(array)
-      .fold(static_cast<uint64_t>(update));
-}
-
-void check_gradient(const core::Parameter& parameter) {
-  const at::Tensor& values = parameter.tensor;
-  const at::Tensor& gradient = values.grad();
-  if (!gradient.defined() || gradient.scalar_type() != at::kFloat ||
-      gradient.sizes() != values.sizes() || gradient.strides() != values.strides())
-    throw Error(ErrorKind::unexpected,
-                "parameter '" + parameter.name +
-                    "' has no float32 gradient laid out like itself when the optimizer steps",
-                "bind the gradients with parallel::GradientReducer and never replace them");
-}
 
 }  // namespace
 
@@ -46,9 +23,7 @@ EntryMemory memory_of(const Entry& entry, int64_t update) {
     floats.copy = parameter.data_ptr();
     floats.copy_type = parameter.scalar_type();
   }
-  // Elements count as they lie in memory: a whole parameter that is dense but not contiguous (a
-  // channels-last filter) has bits of its own.
-  memory.begin = entry.parameter.fragment ? entry.parameter.fragment->begin : 0;
+  memory.begin = first_element(entry.parameter);
 
   const auto put = [&](size_t array, const at::Tensor& tensor) {
     if (tensor.scalar_type() == at::kFloat) {
@@ -56,8 +31,9 @@ EntryMemory memory_of(const Entry& entry, int64_t update) {
       return;
     }
     memory.any_narrow = true;
-    memory.narrow[array] = {static_cast<uint16_t*>(tensor.data_ptr()),
-                            rounding_key(entry, array, update)};
+    memory.narrow[array] = {
+        static_cast<uint16_t*>(tensor.data_ptr()),
+        rounding_key(entry.parameter).fold(array).fold(static_cast<uint64_t>(update))};
   };
   put(0, entry.master.defined() ? entry.master : parameter);
   for (size_t s = 0; s < entry.slots.size(); ++s) put(s + 1, entry.slots[s]);

@@ -2,6 +2,7 @@
 
 #include <trireme/core/random.h>
 
+#include "optim/entry_optimizer.h"
 #include "optim/slices.h"
 
 #include <algorithm>

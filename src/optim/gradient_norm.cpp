@@ -1,6 +1,8 @@
 #include <trireme/core/error.h>
 #include <trireme/optim/gradient_norm.h>
 
+#include "ops/kernels.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -66,6 +68,10 @@ double square_sum_of(const at::Tensor& flat) {
 }  // namespace
 
 GradientHealth gradient_health(const std::vector<at::Tensor>& flat) {
+  if (ops::Kernels* const kernels = flat.empty() ? nullptr : ops::kernels_for(flat.front())) {
+    const at::Tensor sum = kernels->square_sum(flat);
+    return {sum, nonfinite_flag(sum)};
+  }
   double sum = 0.0;
   for (const at::Tensor& buffer : flat) {
     check(buffer.is_cpu() && buffer.is_contiguous() && buffer.scalar_type() == at::kFloat,

@@ -2,13 +2,7 @@
 
 #include <algorithm>
 
-#include <ATen/ATen.h>
-
 namespace trireme::optim {
-
-namespace {
-constexpr int64_t alignment_bytes = 64;
-}
 
 std::vector<Chunk> plan_chunks(const std::vector<int64_t>& sizes) {
   std::vector<Chunk> chunks;
@@ -16,23 +10,6 @@ std::vector<Chunk> plan_chunks(const std::vector<int64_t>& sizes) {
     for (int64_t from = 0; from < sizes[entry]; from += chunk_elements)
       chunks.push_back({entry, from, std::min(chunk_elements, sizes[entry] - from)});
   return chunks;
-}
-
-std::vector<at::Tensor> tensors_like(const std::vector<at::Tensor>& models, at::ScalarType type) {
-  const int64_t alignment = alignment_bytes / static_cast<int64_t>(c10::elementSize(type));
-  std::vector<int64_t> offsets;
-  int64_t total = 0;
-  for (const at::Tensor& model : models) {
-    offsets.push_back(total);
-    total += (model.numel() + alignment - 1) / alignment * alignment;
-  }
-  std::vector<at::Tensor> made;
-  if (models.empty()) return made;
-  const at::Tensor flat =
-      at::zeros({total}, models.front().options().dtype(type).requires_grad(false));
-  for (size_t i = 0; i < models.size(); ++i)
-    made.push_back(flat.as_strided(models[i].sizes(), models[i].strides(), offsets[i]));
-  return made;
 }
 
 Slice part_of(const Slice& whole, const Chunk& chunk) {

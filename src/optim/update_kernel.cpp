@@ -44,27 +44,27 @@ void write_bfloat16(const float* __restrict values, uint16_t* __restrict copy, i
 
 }  // namespace
 
-void update(const Adam<true>& rule, float scale, const Slice& s) {
+void update(const ops::Adam<true>& rule, float scale, const Slice& s) {
   update_slice(rule, scale, s);
 }
-void update(const Adam<false>& rule, float scale, const Slice& s) {
+void update(const ops::Adam<false>& rule, float scale, const Slice& s) {
   update_slice(rule, scale, s);
 }
-void update(const Sgd& rule, float scale, const Slice& s) {
+void update(const ops::Sgd& rule, float scale, const Slice& s) {
   update_slice(rule, scale, s);
 }
-void update(const MomentumSgd& rule, float scale, const Slice& s) {
+void update(const ops::MomentumSgd& rule, float scale, const Slice& s) {
   update_slice(rule, scale, s);
 }
-void update(const Adagrad& rule, float scale, const Slice& s) {
+void update(const ops::Adagrad& rule, float scale, const Slice& s) {
   update_slice(rule, scale, s);
 }
-void update(const Lion& rule, float scale, const Slice& s) {
+void update(const ops::Lion& rule, float scale, const Slice& s) {
   update_slice(rule, scale, s);
 }
 
-SquareSums advance_moments(const Lamb& given, float scale, const Slice& slice) {
-  const Lamb rule = given;
+SquareSums advance_moments(const ops::Lamb& given, float scale, const Slice& slice) {
+  const ops::Lamb rule = given;
   const float* __restrict values = slice.values;
   const float* __restrict gradient = slice.gradient;
   float* __restrict first = slice.first;
@@ -84,8 +84,8 @@ SquareSums advance_moments(const Lamb& given, float scale, const Slice& slice) {
   return {value_sum, direction_sum};
 }
 
-void apply_direction(const Lamb& given, float step_size, const Slice& slice) {
-  const Lamb rule = given;
+void apply_direction(const ops::Lamb& given, float step_size, const Slice& slice) {
+  const ops::Lamb rule = given;
   float* __restrict values = slice.values;
   float* __restrict gradient = slice.gradient;
   const float* __restrict first = slice.first;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "optim/update_rules.h"
+#include "ops/update_rules.h"
 
 #include <cstdint>
 
@@ -22,12 +22,12 @@ struct Slice {
 };
 
 // Each reads and writes every array once: gradients are scaled, used and cleared in the same pass.
-void update(const Adam<true>& rule, float gradient_scale, const Slice& slice);
-void update(const Adam<false>& rule, float gradient_scale, const Slice& slice);
-void update(const Sgd& rule, float gradient_scale, const Slice& slice);
-void update(const MomentumSgd& rule, float gradient_scale, const Slice& slice);
-void update(const Adagrad& rule, float gradient_scale, const Slice& slice);
-void update(const Lion& rule, float gradient_scale, const Slice& slice);
+void update(const ops::Adam<true>& rule, float gradient_scale, const Slice& slice);
+void update(const ops::Adam<false>& rule, float gradient_scale, const Slice& slice);
+void update(const ops::Sgd& rule, float gradient_scale, const Slice& slice);
+void update(const ops::MomentumSgd& rule, float gradient_scale, const Slice& slice);
+void update(const ops::Adagrad& rule, float gradient_scale, const Slice& slice);
+void update(const ops::Lion& rule, float gradient_scale, const Slice& slice);
 
 /// LAMB needs the norms of a whole tensor before its second pass.
 struct SquareSums {
@@ -40,10 +40,10 @@ struct SquareSums {
     return *this;
   }
 };
-[[nodiscard]] SquareSums advance_moments(const Lamb& rule, float gradient_scale,
+[[nodiscard]] SquareSums advance_moments(const ops::Lamb& rule, float gradient_scale,
                                          const Slice& slice);
 /// `step_size` is lr times the trust ratio. Clears the gradient.
-void apply_direction(const Lamb& rule, float step_size, const Slice& slice);
+void apply_direction(const ops::Lamb& rule, float step_size, const Slice& slice);
 
 /// What a skipped update does.
 void clear_gradient(const Slice& slice);

@@ -22,6 +22,9 @@ struct StepInputs {
   /// 0-dim float32 on the device: other than 0, parameters and state stay as they are to the bit.
   /// Undefined: 0.
   at::Tensor nonfinite;
+  /// 0-dim float64 on the device of the parameters, for steps that are recorded into a graph: `lr`
+  /// when it is replayed. Undefined: `lr`. Parameters on CPUs take `lr` in any case.
+  at::Tensor device_lr;
 };
 
 /// Updates parameters from their gradients. The gradients are float32, laid out like their
@@ -52,12 +55,13 @@ class Optimizer : public core::Stateful {
 [[nodiscard]] int64_t state_bytes_per_element(const OptimConfig& config, at::ScalarType parameter);
 
 /// Adds up one-dimensional float64 numbers, in place, over the ranks that hold fragments of the
-/// same parameters.
+/// same parameters: on the device of the parameters.
 using AddOverShards = std::function<void(const at::Tensor&)>;
 
 /// An optimizer for all parameters that the configuration does not freeze. Where they are
 /// fragments, rules that need norms of whole parameters (lamb) add them up; all ranks step together
-/// then. Error `configuration` for impossible settings.
+/// then. Error `configuration` for impossible settings, `environment` for parameters on a device
+/// that nothing is loaded for.
 [[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const OptimConfig& config,
                                                         const core::ParameterSet& parameters,
                                                         AddOverShards add_over_shards = {});
