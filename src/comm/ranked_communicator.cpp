@@ -149,6 +149,7 @@ class RankedCommunicator final : public Communicator {
   void set_deadline(std::chrono::milliseconds deadline) override {
     health_->set_deadline(deadline);
   }
+  std::chrono::milliseconds deadline() const override { return health_->deadline(); }
 
  private:
   void check_member(int member) const {

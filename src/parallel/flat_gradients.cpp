@@ -121,7 +121,7 @@ void FlatGradients::reduce() {
 
 void FlatGradients::settle() {
   if (!reducing_) return;
-  traffic_.wait(*reducing_, travelling_);
+  traffic_.wait(reducing_, travelling_);
   reducing_ = nullptr;
   travelling_.reset();
   if (arriving_.defined()) {
@@ -143,7 +143,7 @@ void FlatGradients::settle() {
 }
 
 void FlatGradients::finish() {
-  if (adding_replicas_) traffic_.wait(*adding_replicas_, shard_);
+  if (adding_replicas_) traffic_.wait(adding_replicas_, shard_);
   adding_replicas_ = nullptr;
   fresh_ = true;
 }

@@ -15,7 +15,8 @@
 namespace trireme::parallel {
 
 /// The gradients of a FlatParameters' parameters, cut like them: added up over the ranks of
-/// `shards` into float32 shards, then over the ranks of `replicas`, who hold the same shard.
+/// `shards` into float32 shards, then over the ranks of `replicas`, who hold the same shard. On a
+/// device with one compute stream current, as FlatParameters.
 class FlatGradients {
  public:
   struct Settings {

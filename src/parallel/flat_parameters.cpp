@@ -65,7 +65,7 @@ void FlatParameters::gather() {
 void FlatParameters::wait() {
   check(state_ != Whole::absent, "gather() comes before wait()");
   if (state_ == Whole::present) return;
-  traffic_.wait(*gathering_, whole_);
+  traffic_.wait(gathering_, whole_);
   gathering_ = nullptr;
   note_versions();
   state_ = Whole::present;

@@ -17,6 +17,12 @@ namespace trireme::parallel {
 /// Parameters of one unit, all of one type, in one flat buffer that is cut over the ranks of
 /// `shards`. Their memory may be given back while nobody computes with them: the same tensors, and
 /// what autograd saved of them, find it filled again after gather(). The graph does not notice.
+///
+/// On a device everything happens on one compute stream and the communicator's: the memory is taken
+/// from and given back to the compute stream's pool, where it is used again in that stream's order.
+/// A gather waits for what that stream was given before it, thus for all who read or wrote the
+/// memory under another name, and wait() puts the readers behind the gather. So call all of this
+/// with that stream current; autograd does for hooks, which run on the stream of their forward.
 class FlatParameters {
  public:
   /// Takes the parameters over: copies their values into the buffer and lets them be views of it.

@@ -28,12 +28,14 @@ GradientReducer::GradientReducer(comm::CommunicatorPtr communicator, core::Param
       parameters_(std::move(parameters)),
       plan_(plan_buckets(core::elements_of_each(parameters_), sizes)),
       reduce_(reduce),
+      traffic_(std::make_unique<Traffic>()),
       ready_(parameters_.size(), false) {
   check(!parameters_.empty(), "there are parameters to reduce");
   check(reduce == at::kFloat || reduce == at::kBFloat16, "gradients travel as float32 or bfloat16");
   const at::Device device = parameters_.front().tensor.device();
   const auto options = at::TensorOptions(device).dtype(at::kFloat);
   flat_ = {at::zeros({plan_.elements}, options)};
+  unused_ = std::make_unique<UnusedParameters>(device, *communicator_);
   touched_ = at::zeros({static_cast<int64_t>(parameters_.size())}, at::kFloat);
   if (reduce_ != at::kFloat && communicator_->size() > 1)
     staging_ = at::empty({plan_.elements}, options.dtype(reduce_));
@@ -53,6 +55,8 @@ GradientReducer::GradientReducer(comm::CommunicatorPtr communicator, core::Param
     hooks_.push_back(autograd::on_gradient_accumulated(
         parameters_[i].tensor, [this, i](const at::Tensor&) { gradient_ready(i); }));
 }
+
+GradientReducer::~GradientReducer() = default;
 
 void GradientReducer::check_bound(size_t parameter) const {
   const at::Tensor& gradient = parameters_[parameter].tensor.grad();
@@ -121,20 +125,28 @@ ReduceReport GradientReducer::finish() {
   report.buckets_in_backward = static_cast<int64_t>(flights_.size());
   while (flights_.size() < plan_.buckets.size()) launch(flights_.size());
 
-  UnusedParameters unused(touched_, flat_[0].device(), *communicator_);
-  Traffic traffic;
+  unused_->begin(touched_);
   for (size_t i = 0; i < flights_.size(); ++i) {
     const at::Tensor values = values_of(plan_.buckets[i]);
     const Flight& flight = flights_[i];
-    traffic.wait(*flight.work, flight.staged.defined() ? flight.staged : values);
+    traffic_->wait(flight.work, flight.staged.defined() ? flight.staged : values);
     if (flight.staged.defined()) values.copy_(flight.staged);
   }
-  unused.name(parameters_, traffic, report);
-  traffic.tell(report);
+  unused_->name(parameters_, *traffic_, report);
+  traffic_->tell(report);
+  end_step();
+  return report;
+}
+
+bool GradientReducer::abandon() {
+  end_step();
+  return true;
+}
+
+void GradientReducer::end_step() {
   std::fill_n(touched_.mutable_data_ptr<float>(), touched_.numel(), 0.0F);
   flights_.clear();
   phase_ = Phase::idle;
-  return report;
 }
 
 }  // namespace trireme::parallel

@@ -52,7 +52,7 @@ std::string describe(const core::Parameter& p) {
 }
 
 Digest digest_of(const core::Parameter& p) {
-  const at::Tensor values = p.tensor.detach().contiguous();
+  const at::Tensor values = p.tensor.detach().contiguous().cpu();
   const std::string kind = describe(p);
   return {hash_bytes(kind.data(), kind.size()),
           hash_bytes(static_cast<const char*>(values.const_data_ptr()), values.nbytes())};

@@ -3,8 +3,6 @@
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
 
-#include "parallel/unused_parameters.h"
-
 #include <algorithm>
 #include <utility>
 
@@ -321,8 +319,9 @@ void ShardedParameters::name_unused(ReduceReport& report) {
       for (const bool one : flat.gradients->touched()) touched.push_back(one ? 1.0F : 0.0F);
       flat.gradients->clear_touched();
     }
-  UnusedParameters(at::tensor(touched, at::kFloat), flat_.front().device(), *ranks_.all)
-      .name(parameters, traffic_, report);
+  if (!unused_) unused_ = std::make_unique<UnusedParameters>(flat_.front().device(), *ranks_.all);
+  unused_->begin(at::tensor(touched, at::kFloat));
+  unused_->name(parameters, traffic_, report);
 }
 
 /// No graph is alive any more, so nobody else has reason to hold what is about to be freed.

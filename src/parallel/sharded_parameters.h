@@ -11,6 +11,7 @@
 #include "parallel/flat_parameters.h"
 #include "parallel/traffic.h"
 #include "parallel/unit_order.h"
+#include "parallel/unused_parameters.h"
 
 #include <cstdint>
 #include <memory>
@@ -89,6 +90,7 @@ class ShardedParameters final : public DataParallel, private autograd::UnitAtten
   core::ParameterSet fragments_;
   std::vector<at::Tensor> flat_;
   UnitOrder forward_, backward_;
+  std::unique_ptr<UnusedParameters> unused_;
   Member* reducing_ = nullptr;  // the last whose reduction was begun
   bool in_backward_ = false;
   bool last_ = false;

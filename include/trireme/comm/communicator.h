@@ -14,18 +14,27 @@ namespace trireme::comm {
 
 enum class ReduceOp { sum, max, min };
 
-/// A collective or message under way. Keeps its tensors alive; they must not be touched until
-/// wait() returned.
+/// A collective or message under way. Holds its tensors until wait(); until then they must not be
+/// touched.
 class Work {
  public:
   virtual ~Work();
+  /// Whether the operation is complete. On a device the answer is no while it is not known.
   [[nodiscard]] virtual bool done() const = 0;
-  /// Blocks the host until the operation is complete on this rank. Throws the communicator's Error
-  /// if it failed, was poisoned, or did not complete before the communicator's deadline (which
-  /// poisons it).
+  /// Puts what the caller does next behind the operation, and throws the communicator's Error if it
+  /// is known to have failed or to be poisoned.
+  ///
+  /// On the CPU it blocks the host until the operation is complete on this rank. If it is not
+  /// before the communicator's deadline, that poisons the communicator and throws.
+  /// On a device it makes the calling thread's current stream wait, and the host goes on. Call it
+  /// on the stream that uses the tensors next, and frees them. What fails later, a deadline that
+  /// passes too, poisons the communicator and ends what waits on the device: whoever has read
+  /// values from the device looks at poisoned() before he believes them.
   virtual void wait() = 0;
-  /// Nanoseconds from the start of the transfer to its end on the communication thread; 0 until
-  /// done.
+  /// wait(), and blocks the host until the operation is complete on this rank, on a device too.
+  virtual void wait_on_host() { wait(); }
+  /// Nanoseconds from the start of the transfer to its end, on the communication thread or the
+  /// device; 0 until done, and where it is not known. Never blocks.
   [[nodiscard]] virtual int64_t busy_ns() const = 0;
 };
 using WorkPtr = std::shared_ptr<Work>;
@@ -36,10 +45,15 @@ using WorkPtr = std::shared_ptr<Work>;
 /// of dtype float32, float64, bfloat16, float16 or int64 (uint8 where only moved). Empty tensors
 /// are legal. Destructors never communicate.
 ///
-/// An element is always reduced in rank order (bfloat16 and float16 in float32, rounded once), so
-/// results are bit-identical on all ranks, from run to run, between thread ranks and MPI, and
-/// however a tensor is cut into operations: all_reduce gives the bits of reduce_scatter and
+/// On the CPU an element is always reduced in rank order (bfloat16 and float16 in float32, rounded
+/// once), so results are bit-identical on all ranks, from run to run, between thread ranks and MPI,
+/// and however a tensor is cut into operations: all_reduce gives the bits of reduce_scatter and
 /// all_gather. A NaN on any rank makes a NaN in sum, max and min.
+///
+/// On a device its library chooses the order: results are bit-identical on all ranks, and from run
+/// to run of the same ranks and sizes. A NaN makes a NaN in sum; max and min may lose it. Messages
+/// are executed in their turn as collectives are: of two ranks that exchange messages one sends
+/// while the other receives, and none sends to itself. Nobody checks that sizes agree.
 class Communicator {
  public:
   virtual ~Communicator();
@@ -64,6 +78,7 @@ class Communicator {
   [[nodiscard]] virtual WorkPtr all_to_all(const at::Tensor& out, const at::Tensor& in) = 0;
   [[nodiscard]] virtual WorkPtr send(const at::Tensor& values, int to) = 0;
   [[nodiscard]] virtual WorkPtr recv(const at::Tensor& values, int from) = 0;
+  /// Its wait() returns, on a device its stream goes on, when all ranks have come this far.
   [[nodiscard]] virtual WorkPtr barrier() = 0;
 
   /// Blocking exchange of byte strings of any lengths, for set-up and reports; every rank calls.
@@ -85,6 +100,7 @@ class Communicator {
 
   /// How long one operation may take before it counts as hung (kind `hang`). Default 600 s.
   virtual void set_deadline(std::chrono::milliseconds deadline) = 0;
+  [[nodiscard]] virtual std::chrono::milliseconds deadline() const = 0;
 };
 using CommunicatorPtr = std::shared_ptr<Communicator>;
 

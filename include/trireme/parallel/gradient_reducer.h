@@ -7,6 +7,7 @@
 #include <trireme/parallel/data_parallel.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,18 +15,23 @@
 
 namespace trireme::parallel {
 
+class Traffic;
+class UnusedParameters;
+
 /// Data-parallel gradients: owns them as one flat float32 buffer (also for bfloat16 and float16
 /// parameters), binds each parameter's gradient to its part, and sums the parts over all ranks
 /// while backward still runs. Every rank holds all parameters and all gradients.
 ///
 /// Buckets are launched in the plan's order on all ranks, whatever order gradients become ready in.
-/// Gradients start as zero.
+/// Gradients start as zero. On a device hooks run on the stream of the forward: the streams of
+/// forward and finish() are one.
 class GradientReducer final : public DataParallel {
  public:
   /// `parameters`: those that are trained, in the order of first use, equal on all ranks, on one
   /// device. `reduce`: float32, or bfloat16 to halve what travels.
   GradientReducer(comm::CommunicatorPtr communicator, core::ParameterSet parameters,
                   const BucketSizes& sizes, at::ScalarType reduce = at::kFloat);
+  ~GradientReducer() override;
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
@@ -34,6 +40,7 @@ class GradientReducer final : public DataParallel {
   void begin_backward(bool last_micro_step) override;
   void end_backward() override {}
   [[nodiscard]] ReduceReport finish() override;
+  [[nodiscard]] bool abandon() override;
   [[nodiscard]] const std::vector<at::Tensor>& flat() const override { return flat_; }
   [[nodiscard]] comm::Communicator* shard_ranks() const override { return nullptr; }
   void settle() override {}
@@ -50,6 +57,7 @@ class GradientReducer final : public DataParallel {
   void gradient_ready(size_t parameter);
   void check_bound(size_t parameter) const;
   void launch_ready();
+  void end_step();
   void launch(size_t bucket);
   [[nodiscard]] at::Tensor values_of(const Bucket& bucket) const;
 
@@ -61,6 +69,8 @@ class GradientReducer final : public DataParallel {
   std::vector<at::Tensor> views_;  // by parameter
   at::Tensor staging_;
   at::Tensor touched_;  // float32 by parameter: 1 if it had a gradient since the last finish
+  std::unique_ptr<Traffic> traffic_;
+  std::unique_ptr<UnusedParameters> unused_;
   std::vector<autograd::GradientHook> hooks_;
 
   Phase phase_ = Phase::idle;

@@ -392,6 +392,20 @@ TEST(GradientReducer, CallsOutOfOrderAreBugs) {
   EXPECT_THROW(reducer.begin_backward(true), std::exception);
 }
 
+TEST(GradientReducer, AnAbandonedStepIsBegunAgain) {
+  const std::vector<at::Tensor> want = reference(2, 1);
+  test::spawn_ranks(2, [&](const comm::CommunicatorPtr& communicator) {
+    const core::ParameterSet set = network();
+    GradientReducer reducer(communicator, set, one_each);
+    reducer.begin_backward(true);
+    EXPECT_TRUE(reducer.abandon());
+    reducer.begin_backward(true);
+    autograd::backward(loss_of(set, input(communicator->rank(), 0)));
+    EXPECT_THAT(reducer.finish().unused, IsEmpty());
+    expect_close(gradients(set), want);
+  });
+}
+
 TEST(GradientReducer, LeavesTheParametersAloneWhenItGoes) {
   const core::ParameterSet set = network();
   { const GradientReducer reducer(comm::make_local_communicator(), set, one_bucket); }
