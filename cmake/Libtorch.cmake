@@ -26,3 +26,13 @@ target_compile_options(libtorch::cpu INTERFACE
 target_compile_definitions(libtorch::cpu INTERFACE NDEBUG USE_DISTRIBUTED)
 target_link_libraries(libtorch::cpu INTERFACE "${_libtorch}/lib/libtorch_cpu.so" "${_libtorch}/lib/libc10.so")
 target_link_options(libtorch::cpu INTERFACE "-Wl,-rpath,${_libtorch}/lib" "-Wl,--allow-shlib-undefined")
+
+# The CUDA part, for the back end alone: nothing else may depend on it.
+add_library(libtorch::cuda INTERFACE IMPORTED)
+target_compile_definitions(libtorch::cuda INTERFACE USE_C10D_NCCL)
+target_link_libraries(libtorch::cuda INTERFACE libtorch::cpu
+  -Wl,--no-as-needed "${_libtorch}/lib/libtorch_cuda.so" "${_libtorch}/lib/libc10_cuda.so" -Wl,--as-needed)
+set(TRIREME_LIBTORCH_INCLUDES "${_libtorch}/include" "${_libtorch}/include/torch/csrc/api/include")
+# NVIDIA's libraries as the wheel's neighbours; empty where LibTorch was unpacked without them.
+cmake_path(GET _libtorch PARENT_PATH _beside)
+set(TRIREME_NVIDIA "${_beside}/nvidia")

@@ -22,9 +22,10 @@ struct Arguments {
 };
 
 int evaluate(const Arguments& arguments, comm::World& world) {
-  device::tune_process(device::choose_threads(
-      device::threads_of_shared_mask(world.ranks()[static_cast<size_t>(world.rank())].local_size), std::getenv("OMP_NUM_THREADS")));
-  const trainer::RestoredModel restored = trainer::restore_model(arguments.path, arguments.checkpoint, arguments.overrides);
+  const comm::RankInfo& mine = world.ranks()[static_cast<size_t>(world.rank())];
+  device::tune_process(device::choose_threads(device::threads_of_shared_mask(mine.local_size), std::getenv("OMP_NUM_THREADS")));
+  const trainer::RestoredModel restored =
+      trainer::restore_model(arguments.path, arguments.checkpoint, arguments.overrides, mine.local_rank);
   const trainer::RunConfig& config = restored.configuration.value;
   const trainer::DataParts data = trainer::open_data(config);
   if (!data.eval)
@@ -35,7 +36,7 @@ int evaluate(const Arguments& arguments, comm::World& world) {
                                   .workers = config.data.workers},
                                  *world.all());
   const report::EvalMetrics result =
-      evaluation.run(*restored.model, restored.precision, restored.device.type(), restored.step);
+      evaluation.run(*restored.model, restored.precision, restored.device, restored.step);
   if (world.rank() == 0) fmt::print("{}\n", report::eval_line(result, 0));
   return 0;
 }

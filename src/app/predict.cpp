@@ -38,7 +38,7 @@ void print_logits(model::LanguageModel& language_model, std::vector<int64_t>& pr
 
 int predict(const Arguments& arguments) {
   device::tune_process(device::choose_threads(device::threads_of_shared_mask(1), std::getenv("OMP_NUM_THREADS")));
-  const trainer::RestoredModel restored = trainer::restore_model(arguments.path, arguments.checkpoint, arguments.overrides);
+  const trainer::RestoredModel restored = trainer::restore_model(arguments.path, arguments.checkpoint, arguments.overrides, /*local_rank=*/0);
   auto* language_model = dynamic_cast<model::LanguageModel*>(restored.model.get());
   if (language_model == nullptr)
     throw Error(ErrorKind::configuration, "the model '" + restored.configuration.value.model.name + "' does not continue text",

@@ -8,6 +8,7 @@
 
 #include <trireme/core/fault.h>
 #include <trireme/core/log.h>
+#include <trireme/device/select.h>
 #include <trireme/report/exit_record.h>
 #include <trireme/report/run_paths.h>
 #include <trireme/storage/durable.h>
@@ -58,6 +59,7 @@ config::Loaded<trainer::RunConfig> load(const Arguments& arguments) {
 
 int train(const Arguments& arguments) {
   const auto loaded = load(arguments);
+  device::open_back_end(loaded.value.device);
   const guard::StopSignals signals;
   const std::unique_ptr<comm::World> world = comm::join_world();
   log::configure({.rank = world->rank()});

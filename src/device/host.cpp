@@ -1,4 +1,3 @@
-#include <trireme/core/error.h>
 #include <trireme/device/cores.h>
 #include <trireme/device/host.h>
 #include <trireme/device/select.h>
@@ -115,14 +114,10 @@ std::string device_info() {
       {"available_bytes", host.available_bytes},
       {"memory_limit_bytes", nullptr},
       {"gpu", {{"visible", signs.visible()}, {"node", signs.node}, {"driver", signs.driver}}},
-      {"device", nullptr},
   };
   if (host.memory_limit_bytes) json["memory_limit_bytes"] = *host.memory_limit_bytes;
-  try {
-    json["device"] = select(DeviceConfig{}, signs).str();
-  } catch (const Error& error) {
-    json["refused"] = error.message();
-  }
+  const std::string back_end = back_end_for(DeviceConfig{}, signs);
+  json["device"] = back_end.empty() ? "cpu" : back_end;
   return json.dump(2);
 }
 

@@ -1,4 +1,6 @@
 #include <trireme/core/error.h>
+#include <trireme/device/backend.h>
+#include <trireme/device/optimization.h>
 #include <trireme/device/select.h>
 
 #include <algorithm>
@@ -49,39 +51,64 @@ GpuSigns look_for_gpus(const std::filesystem::path& root) {
   return signs;
 }
 
-c10::Device select(const DeviceConfig& config, const GpuSigns& signs) {
-  const c10::Device cpu(c10::DeviceType::CPU);
-  const std::string found =
-      signs.node.empty() ? "an NVIDIA driver and CUDA_VISIBLE_DEVICES" : signs.node;
-  if (config.type == "cpu") return cpu;
-  if (config.type == "auto") {
-    if (!signs.visible()) return cpu;
-    throw Error(
-        ErrorKind::environment,
-        fmt::format(
-            "device.type: auto found a GPU ({}) but this build has no CUDA back end to load",
-            found),
-        std::string(cpu_hint));
-  }
-  if (config.type == "cuda") {
-    throw Error(
-        ErrorKind::environment,
-        fmt::format("device.type: cuda asked for, but this build has no CUDA back end to load ({})",
-                    signs.visible() ? "a GPU is visible: " + found : "and no GPU is visible"),
-        std::string(cpu_hint));
-  }
-  if (config.type == "mps") {
-    throw Error(ErrorKind::configuration,
-                "device.type: mps is not supported: it has neither NCCL nor MPI to train with "
-                "several ranks",
-                "set device.type to auto, cpu or cuda");
-  }
-  throw Error(ErrorKind::configuration, fmt::format("device.type: '{}' is unknown", config.type),
-              "set device.type to auto, cpu or cuda");
+std::string GpuSigns::text() const {
+  if (!visible()) return "no GPU is visible";
+  return "a GPU is visible: " + (node.empty() ? "an NVIDIA driver and CUDA_VISIBLE_DEVICES" : node);
 }
 
-c10::Device select(const DeviceConfig& config) {
-  return select(config, look_for_gpus());
+std::string type_refusal(std::string_view type) {
+  if (type == "auto" || type == "cpu" || type == "cuda" || is_installed(type)) return {};
+  if (type == "mps") return "mps is not supported: it has neither NCCL nor MPI to train with several ranks";
+  return fmt::format("'{}' is no device and no back end of that name is installed", type);
+}
+
+std::string back_end_for(const DeviceConfig& config, const GpuSigns& signs) {
+  if (config.type == "cpu") return {};
+  if (config.type == "auto") return signs.visible() ? "cuda" : "";
+  return config.type;
+}
+
+void open_back_end(const DeviceConfig& config) {
+  const GpuSigns signs = look_for_gpus();
+  const std::string name = back_end_for(config, signs);
+  if (name.empty()) return;
+  const std::string asked = fmt::format("device.type: {} ({})", config.type, signs.text());
+  Backend* backend = nullptr;
+  try {
+    backend = &load_backend(name);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: {}", asked, error.message()), fmt::format("{}; or {}", error.hint(), cpu_hint));
+  }
+  if (!backend->devices().empty()) return;
+  std::string versions;
+  for (const auto& [library, version] : backend->versions())
+    versions += fmt::format("{}{} {}", versions.empty() ? "" : ", ", library, version);
+  throw Error(ErrorKind::environment, fmt::format("{}: the '{}' back end finds no device ({})", asked, name, versions),
+              fmt::format("look at the driver with nvidia-smi and at CUDA_VISIBLE_DEVICES; or {}", cpu_hint));
+}
+
+c10::DeviceType device_type(const DeviceConfig& config) {
+  const std::string name = back_end_for(config, look_for_gpus());
+  return name.empty() ? c10::DeviceType::CPU : load_backend(name).type();
+}
+
+int device_index(int local_rank, int visible) {
+  check(local_rank >= 0 && visible > 0, "a rank of a host with devices has a local rank");
+  return local_rank % visible;
+}
+
+c10::Device select(const DeviceConfig& config, int local_rank, bool deterministic) {
+  const std::string name = back_end_for(config, look_for_gpus());
+  if (name.empty()) return c10::Device(c10::DeviceType::CPU);
+  Backend& backend = load_backend(name);
+  const int index = device_index(local_rank, static_cast<int>(backend.devices().size()));
+  ComputeSettings settings = compute_settings(config, deterministic);
+  const double bytes = static_cast<double>(backend.devices()[static_cast<size_t>(index)].memory_bytes);
+  if (config.memory_limit_mib && bytes > 0)
+    settings.memory_fraction = std::min(settings.memory_fraction, static_cast<double>(*config.memory_limit_mib << 20) / bytes);
+  backend.use(index);
+  backend.apply(settings, index);
+  return c10::Device(backend.type(), static_cast<c10::DeviceIndex>(index));
 }
 
 }  // namespace trireme::device

@@ -1,3 +1,4 @@
+#include <trireme/config/load.h>
 #include <trireme/core/error.h>
 #include <trireme/device/select.h>
 
@@ -14,44 +15,50 @@ namespace {
 
 using testing::HasSubstr;
 
-Error refusal(const std::string& type, const GpuSigns& signs) {
-  try {
-    static_cast<void>(select({.type = type}, signs));
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << type << " was accepted";
-  return Error(ErrorKind::unexpected, "");
-}
-
 const GpuSigns no_gpu;
 const GpuSigns card{.node = "/dev/nvidia0", .driver = true, .selected = {}};
 
 TEST(Select, CpuIsTakenWhateverTheMachineShows) {
-  EXPECT_EQ(select({.type = "cpu"}, no_gpu), c10::Device(c10::DeviceType::CPU));
-  EXPECT_EQ(select({.type = "cpu"}, card), c10::Device(c10::DeviceType::CPU));
-  EXPECT_EQ(select({.type = "auto"}, no_gpu), c10::Device(c10::DeviceType::CPU));
+  EXPECT_EQ(back_end_for({.type = "cpu"}, no_gpu), "");
+  EXPECT_EQ(back_end_for({.type = "cpu"}, card), "");
+  EXPECT_EQ(select({.type = "cpu"}, 3), c10::Device(c10::DeviceType::CPU));
+  EXPECT_EQ(device_type({.type = "cpu"}), c10::DeviceType::CPU);
+  open_back_end({.type = "cpu"});
 }
 
-TEST(Select, AutoNeverFallsBackSilently) {
-  const Error error = refusal("auto", card);
-  EXPECT_EQ(error.kind(), ErrorKind::environment);
-  EXPECT_THAT(error.message(), HasSubstr("/dev/nvidia0"));
-  EXPECT_THAT(error.hint(), HasSubstr("device.type: cpu"));
+TEST(Select, AutoTakesTheCardThatIsThere) {
+  EXPECT_EQ(back_end_for({.type = "auto"}, no_gpu), "");
+  EXPECT_EQ(back_end_for({.type = "auto"}, card), "cuda");
 }
 
-TEST(Select, CudaIsRefusedWithAndWithoutCards) {
-  EXPECT_EQ(refusal("cuda", card).kind(), ErrorKind::environment);
-  EXPECT_THAT(refusal("cuda", card).message(), HasSubstr("a GPU is visible: /dev/nvidia0"));
-  EXPECT_THAT(refusal("cuda", no_gpu).message(), HasSubstr("no GPU is visible"));
-  EXPECT_FALSE(refusal("cuda", no_gpu).hint().empty());
+TEST(Select, CudaIsAskedForWithAndWithoutCards) {
+  EXPECT_EQ(back_end_for({.type = "cuda"}, card), "cuda");
+  EXPECT_EQ(back_end_for({.type = "cuda"}, no_gpu), "cuda");
+  EXPECT_EQ(card.text(), "a GPU is visible: /dev/nvidia0");
+  EXPECT_EQ(no_gpu.text(), "no GPU is visible");
+}
+
+TEST(Select, RanksTakeDevicesInTurn) {
+  EXPECT_EQ(device_index(0, 4), 0);
+  EXPECT_EQ(device_index(3, 4), 3);
+  EXPECT_EQ(device_index(5, 4), 1);
+  EXPECT_EQ(device_index(7, 1), 0);  // a launcher that shows each rank its own
 }
 
 TEST(Select, OtherTypesAreConfigurationErrors) {
-  EXPECT_EQ(refusal("mps", no_gpu).kind(), ErrorKind::configuration);
-  EXPECT_THAT(refusal("mps", no_gpu).message(), HasSubstr("NCCL"));
-  EXPECT_EQ(refusal("tpu", no_gpu).kind(), ErrorKind::configuration);
-  EXPECT_THAT(refusal("tpu", no_gpu).message(), HasSubstr("'tpu'"));
+  EXPECT_EQ(type_refusal("auto") + type_refusal("cpu") + type_refusal("cuda"), "");
+  EXPECT_THAT(type_refusal("mps"), HasSubstr("NCCL"));
+  EXPECT_THAT(type_refusal("tpu"), HasSubstr("'tpu'"));
+  try {
+    static_cast<void>(config::load_text<DeviceConfig>("type: tpu", "run.yaml"));
+    ADD_FAILURE() << "tpu was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::configuration);
+    EXPECT_THAT(error.what(), HasSubstr("run.yaml:1:7"));
+    EXPECT_THAT(error.what(), HasSubstr("'tpu' is no device"));
+    EXPECT_THAT(error.what(), HasSubstr("auto, cpu or cuda"));
+  }
+  EXPECT_EQ(config::load_text<DeviceConfig>("type: cuda").value.type, "cuda");
 }
 
 TEST(GpuSigns, VisibilityFollowsNodesAndTheVariable) {

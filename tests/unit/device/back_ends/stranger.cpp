@@ -1,0 +1,4 @@
+// A library that is no back end.
+extern "C" int answer() {
+  return 42;
+}
