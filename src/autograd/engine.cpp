@@ -66,7 +66,11 @@ SavedTensorScope::~SavedTensorScope() {
 
 void install_engine() {
   static std::once_flag once;
-  std::call_once(once, [] { torch::autograd::set_default_engine_stub(Engine::get); });
+  std::call_once(once, [] {
+    torch::autograd::set_default_engine_stub(Engine::get);
+    // Gradients are accumulated on the stream of the step, which is not the default one.
+    at::globalContext().setWarnOnAccumulateGradStreamMismatch(false);
+  });
 }
 
 void backward(const at::Tensor& loss, const at::Tensor& scale) {

@@ -2,6 +2,8 @@
 
 #include <new>
 
+#include <ATen/ops/empty.h>
+
 namespace trireme::checkpoint {
 namespace {
 
@@ -13,7 +15,14 @@ void HostBuffer::Free::operator()(std::byte* memory) const {
   ::operator delete[](memory, cache_line);
 }
 
-std::byte* HostBuffer::reserve(int64_t bytes) {
+std::byte* HostBuffer::reserve(int64_t bytes, bool page_locked) {
+  if (page_locked) {
+    if (!page_locked_.defined() || page_locked_.numel() < bytes) {
+      page_locked_.reset();
+      page_locked_ = at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(true));
+    }
+    return static_cast<std::byte*>(page_locked_.mutable_data_ptr());
+  }
   if (bytes > bytes_) {
     memory_.reset();  // before the new one: both need not fit
     bytes_ = 0;

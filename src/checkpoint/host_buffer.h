@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 
+#include <ATen/core/Tensor.h>
+
 namespace trireme::checkpoint {
 
 /// Host memory that snapshots are copied into, kept from one save to the next: fresh pages would
@@ -11,13 +13,15 @@ namespace trireme::checkpoint {
 class HostBuffer {
  public:
   /// At least so many bytes, aligned to a cache line; what was in it is lost when it has to grow.
-  [[nodiscard]] std::byte* reserve(int64_t bytes);
+  /// `page_locked`: for copies from a device, the same at every call.
+  [[nodiscard]] std::byte* reserve(int64_t bytes, bool page_locked = false);
 
  private:
   struct Free {
     void operator()(std::byte* memory) const;
   };
   std::unique_ptr<std::byte[], Free> memory_;
+  at::Tensor page_locked_;
   int64_t bytes_ = 0;
 };
 

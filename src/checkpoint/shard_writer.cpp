@@ -51,6 +51,10 @@ ShardWriter::ShardWriter(const Collected& state, std::span<const Piece> pieces) 
     std::string entry = entry_name(part.tensor, part.box, part.shape);
     part.buffer_offset = bytes_;
     bytes_ += (bytes_of(part.values()) + cache_line - 1) / cache_line * cache_line;
+    if (!part.source.is_cpu() && !of_device_) {
+      of_device_ = true;
+      complete_ = device::Mark::now(part.source.device());
+    }
     check(parts_.emplace(std::move(entry), std::move(part)).second,
           "two parts of a checkpoint have one name");
   };
@@ -75,7 +79,8 @@ at::Tensor ShardWriter::Part::values() const {
 
 void ShardWriter::copy(HostBuffer& buffer, const std::function<bool(const std::string&)>& which) {
   const c10::NoGradGuard no_grad;
-  std::byte* memory = buffer.reserve(bytes_);
+  complete_.wait_on_host();
+  std::byte* memory = buffer.reserve(bytes_, of_device_);
   for (auto& [entry, part] : parts_) {
     if (!which(part.tensor)) continue;
     const at::Tensor values = part.values();

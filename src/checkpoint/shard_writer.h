@@ -3,6 +3,7 @@
 #include <trireme/checkpoint/manifest.h>
 #include <trireme/checkpoint/writer.h>
 #include <trireme/core/error.h>
+#include <trireme/device/mark.h>
 
 #include "checkpoint/host_buffer.h"
 #include "checkpoint/placement.h"
@@ -36,6 +37,7 @@ class ShardWriter {
     StoredFile file;
     std::map<std::string, StoredTensor> tensors;  ///< boxes with file 0
   };
+  /// Tensors on a device are as the calling thread's current stream leaves them.
   ShardWriter(const Collected& state, std::span<const Piece> pieces);
   /// Copies the parts of the tensors that `which` names into `buffer` and refers to those from now
   /// on.
@@ -58,6 +60,8 @@ class ShardWriter {
   };
   std::map<std::string, Part> parts_;  // by name in the file
   int64_t bytes_ = 0;                  // of all parts, each begun on a cache line
+  bool of_device_ = false;             // some of them are not in the host's memory,
+  device::Mark complete_;              // and computed when this is reached
 };
 
 /// What ends a write that was cancelled.

@@ -17,6 +17,17 @@ LossSums classification_loss(const at::Tensor& logits_BV, const core::Batch& bat
   return {sums.loss_sum, sums.weight, {{"accuracy", sums.correct}}};
 }
 
+void check_targets(const at::Tensor& targets, const at::Tensor& mask, int64_t classes) {
+  at::Tensor counted = targets.ne(ops::CrossEntropyOptions{}.ignore_index);
+  if (mask.defined()) counted = counted.logical_and(mask.ne(0));
+  const at::Tensor wrong = counted.logical_and(targets.lt(0).logical_or(targets.ge(classes)));
+  if (!wrong.any().item<bool>()) return;
+  throw Error(ErrorKind::data_damaged,
+              fmt::format("target {} is outside of the model's {} classes",
+                          targets.masked_select(wrong)[0].item<int64_t>(), classes),
+              "check that the data was prepared with the tokenizer or labels of this model");
+}
+
 at::Tensor real_field(const core::Batch& batch, std::string_view name, at::ScalarType type) {
   const at::Tensor& values = batch.at(name);
   const at::Tensor real = values.to(type);

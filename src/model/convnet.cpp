@@ -66,6 +66,10 @@ LossSums ConvNet::loss(const core::Batch& batch) {
   return classification_loss(head_.front()(x.flatten(1)), batch);
 }
 
+void ConvNet::check_batch(const core::Batch& batch) const {
+  check_targets(batch.at("label"), {}, settings_.classes);
+}
+
 void ConvNet::check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const {
   check_image(DataCheck("convnet", properties), settings_.image, settings_.classes);
 }

@@ -4,6 +4,7 @@
 #include <trireme/ops/cross_entropy.h>
 #include <trireme/ops/dropout.h>
 
+#include "model/classification.h"
 #include "model/data_check.h"
 #include "model/gpt2_blocks.h"
 
@@ -26,9 +27,8 @@ Unit make_unit(std::string name, Make make, const Gpt2Settings& settings) {
               [make, settings](const BuildContext& context) { return make(context, settings); });
 }
 
-// On other devices a look at the values would wait for them.
 void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
-  if (!tokens.is_cpu() || tokens.numel() == 0) return;
+  if (tokens.numel() == 0) return;
   const auto [least, most] = at::aminmax(tokens);
   const auto low = least.item<int64_t>(), high = most.item<int64_t>();
   if (low < 0 || high >= vocabulary)
@@ -64,7 +64,8 @@ std::vector<Unit*> Gpt2::units() {
 }
 
 at::Tensor Gpt2::hidden_states(const at::Tensor& tokens_BT, const at::Tensor& keys_B) {
-  check_tokens(tokens_BT, settings_.vocab_size);
+  // On other devices a look at the values would wait for them; check_batch() has looked.
+  if (tokens_BT.is_cpu()) check_tokens(tokens_BT, settings_.vocab_size);
   at::Tensor x_BTC = token_embedding_(tokens_BT.to(at::kLong));
   x_BTC = position_embedding_({x_BTC, keys_B})[0];
   for (Unit& block : blocks_) x_BTC = block({x_BTC, keys_B})[0];
@@ -83,7 +84,7 @@ LossSums Gpt2::loss(const core::Batch& batch) {
         "`tokens` and `targets` are [samples, tokens] with at most n_positions tokens");
   sequence_length_ = tokens_BT.size(1);
   const bool dropping = settings_.dropout > 0.0 && token_embedding_.block().training();
-  const at::Tensor keys_B = dropping ? ops::sample_keys(batch.random, batch.samples) : at::Tensor();
+  const at::Tensor keys_B = dropping ? ops::sample_keys(batch) : at::Tensor();
   const at::Tensor x_NC = last_norm_(hidden_states(tokens_BT, keys_B)).flatten(0, 1);
   const at::Tensor logits_NV = token_embedding_(x_NC);
   const at::Tensor mask_N =
@@ -96,6 +97,11 @@ LossSums Gpt2::loss(const core::Batch& batch) {
 
 double Gpt2::nominal_weight_per_sample() const {
   return static_cast<double>(settings_.n_positions);
+}
+
+void Gpt2::check_batch(const core::Batch& batch) const {
+  check_tokens(batch.at("tokens"), settings_.vocab_size);
+  check_targets(batch.at("targets"), batch.has("loss_mask") ? batch.at("loss_mask") : at::Tensor(), settings_.vocab_size);
 }
 
 void Gpt2::check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const {

@@ -23,6 +23,8 @@ class Gpt2 final : public Model, public LanguageModel {
   [[nodiscard]] bool marks_cheap_parts() const override { return true; }
   /// The length of the latest batch's sequences; before the first one, n_positions.
   [[nodiscard]] int64_t tokens_per_sample() const override { return sequence_length_; }
+  void check_batch(const core::Batch& batch) const override;
+  [[nodiscard]] bool repeatable() const override { return true; }
   void check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const override;
 
   [[nodiscard]] int64_t context_length() const override { return settings_.n_positions; }

@@ -4,7 +4,10 @@
 #include <trireme/ops/attention.h>
 #include <trireme/ops/bias.h>
 #include <trireme/ops/dropout.h>
+#include <trireme/ops/embedding.h>
 #include <trireme/ops/gelu.h>
+#include <trireme/ops/linear.h>
+#include <trireme/ops/norm.h>
 
 #include <cmath>
 #include <limits>
@@ -22,6 +25,9 @@ using Tensors = std::vector<at::Tensor>;
 
 constexpr double initial_deviation = 0.02;
 
+// On a CPU the way of each operation was chosen by measuring whole steps there; elsewhere fewer passes over memory win.
+bool fuses(const at::Tensor& x) { return !x.is_cpu(); }
+
 class TokenEmbedding final : public Block {
  public:
   TokenEmbedding(const BuildContext& context, const Gpt2Settings& s) : Block(context) {
@@ -30,9 +36,12 @@ class TokenEmbedding final : public Block {
 
   Tensors forward(const Tensors& inputs) override {
     const at::Tensor& x = inputs.at(0);
+    const bool tokens = at::isIntegralType(x.scalar_type(), false);
+    if (fuses(x))
+      return {tokens ? ops::embedding(weight_VC_, x)
+                     : ops::linear(x, weight_VC_, {}, ops::WeightLayout::out_in)};
     // A sparse gradient: it is added to that of the head, which is dense, touching only used rows.
-    if (at::isIntegralType(x.scalar_type(), false))
-      return {at::embedding(weight_VC_, x, -1, false, true)};
+    if (tokens) return {at::embedding(weight_VC_, x, -1, false, true)};
     return {at::linear(x, weight_VC_)};
   }
 
@@ -69,7 +78,9 @@ class LastNorm final : public Block {
   }
 
   Tensors forward(const Tensors& inputs) override {
-    return {at::layer_norm(inputs.at(0), weight_C_.sizes(), weight_C_, bias_C_, epsilon_)};
+    const at::Tensor& x = inputs.at(0);
+    if (fuses(x)) return {ops::layer_norm(x, {}, weight_C_, bias_C_, epsilon_).y};
+    return {at::layer_norm(x, weight_C_.sizes(), weight_C_, bias_C_, epsilon_)};
   }
 
  private:
@@ -101,6 +112,7 @@ class TransformerBlock final : public Block {
   Tensors forward(const Tensors& inputs) override {
     const at::Tensor& x_BTC = inputs.at(0);
     const at::Tensor keys_B = dropout_ > 0.0 ? inputs.at(1) : at::Tensor();
+    if (fuses(x_BTC) && !autograd::SelectiveScope::open()) return {fused(x_BTC, keys_B)};
     const at::Tensor qkv_BTM = normed_and_projected(x_BTC, ln_1_, c_attn_, ".ln_1");
     const at::Tensor a_BTC = attention(qkv_BTM, keys_B);
     const at::Tensor y_BTC = add_projected(x_BTC, a_BTC, attn_c_proj_, keys_B, ".attn");
@@ -117,6 +129,19 @@ class TransformerBlock final : public Block {
   struct Affine {
     at::Tensor weight, bias;
   };
+
+  // The residual is added by the norm that reads the sum, biases by the products, the last one where the residual is added.
+  [[nodiscard]] at::Tensor fused(const at::Tensor& x_BTC, const at::Tensor& keys_B) const {
+    constexpr ops::WeightLayout layout = ops::WeightLayout::in_out;
+    const at::Tensor n_BTC = ops::layer_norm(x_BTC, {}, ln_1_.weight, ln_1_.bias, epsilon_).y;
+    const at::Tensor qkv_BTM = ops::linear(n_BTC, c_attn_.weight, c_attn_.bias, layout);
+    const at::Tensor a_BTC =
+        dropped(ops::linear(attention(qkv_BTM, keys_B), attn_c_proj_.weight, attn_c_proj_.bias, layout), keys_B, ".attn");
+    const ops::Normed m = ops::layer_norm(a_BTC, x_BTC, ln_2_.weight, ln_2_.bias, epsilon_);
+    const at::Tensor h_BTC = ops::mlp_gelu(m.y, c_fc_.weight, c_fc_.bias, mlp_c_proj_.weight, layout);
+    if (keys_B.defined()) return m.sum + dropped(h_BTC + mlp_c_proj_.bias, keys_B, ".mlp");
+    return ops::add_bias(m.sum, h_BTC, mlp_c_proj_.bias);
+  }
 
   Affine norm(const std::string& name, int64_t width) {
     Affine made;

@@ -41,7 +41,7 @@ LossSums Mlp::loss(const core::Batch& batch) {
                 fmt::format("set model.config.inputs to {}", inputs));
   x = x.reshape({x.size(0), inputs});
   const bool dropping = settings_.dropout > 0.0 && layers_[0].block().training();
-  const at::Tensor keys_B = dropping ? ops::sample_keys(batch.random, batch.samples) : at::Tensor();
+  const at::Tensor keys_B = dropping ? ops::sample_keys(batch) : at::Tensor();
   for (autograd::Unit& layer : layers_) {
     x = layer(x);
     if (&layer == &layers_.back()) break;
@@ -49,6 +49,10 @@ LossSums Mlp::loss(const core::Batch& batch) {
     if (dropping) x = ops::dropout(x, settings_.dropout, keys_B, layer.name());
   }
   return classification_loss(x, batch);
+}
+
+void Mlp::check_batch(const core::Batch& batch) const {
+  check_targets(batch.at("label"), {}, settings_.classes);
 }
 
 void Mlp::check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const {

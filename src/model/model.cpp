@@ -17,6 +17,7 @@ void append(core::ParameterSet& all, core::ParameterSet more) {
 Model::~Model() = default;
 LanguageModel::~LanguageModel() = default;
 
+void Model::check_batch(const core::Batch&) const {}
 void Model::check_data(const std::vector<std::pair<std::string, int64_t>>&) const {}
 
 void Model::build(const autograd::BuildContext& context,

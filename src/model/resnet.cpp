@@ -85,6 +85,10 @@ LossSums ResNet::loss(const core::Batch& batch) {
   return classification_loss(head_.front()(x.mean({2, 3})), batch);
 }
 
+void ResNet::check_batch(const core::Batch& batch) const {
+  check_targets(batch.at("label"), {}, settings_.classes);
+}
+
 void ResNet::check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const {
   check_image(DataCheck("resnet", properties), settings_.image, settings_.classes);
 }

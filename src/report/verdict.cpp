@@ -139,11 +139,13 @@ Verdict judge(std::span<const RankRow> rows, std::span<const std::string> hosts)
       return percent(shares.mean[index_of(phase)]);
     };
     verdict.kind = "compute-bound";
+    const double graph = part(Phase::graph);
     verdict.text = fmt::format(
         "COMPUTE-BOUND: {:.0f} % of the step computes (forward {:.0f} %, backward {:.0f} %, "
-        "optimizer {:.0f} %)",
-        part(Phase::forward) + part(Phase::backward) + part(Phase::optimizer), part(Phase::forward),
-        part(Phase::backward), part(Phase::optimizer));
+        "optimizer {:.0f} %{})",
+        part(Phase::forward) + part(Phase::backward) + part(Phase::optimizer) + graph,
+        part(Phase::forward), part(Phase::backward), part(Phase::optimizer),
+        graph > 0 ? fmt::format(", all of these as one graph {:.0f} %", graph) : "");
     return verdict;
   }
   const size_t i = index_of(worst->phase);

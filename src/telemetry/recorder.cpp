@@ -1,7 +1,11 @@
 #include <trireme/core/error.h>
+#include <trireme/device/device_memory.h>
 #include <trireme/telemetry/recorder.h>
 
+#include "telemetry/device_timeline.h"
+
 #include <algorithm>
+#include <utility>
 
 namespace trireme::telemetry {
 namespace {
@@ -14,6 +18,9 @@ const void* this_thread_token() {
 /// Reading it costs two microseconds, as much as the rest of a step's record.
 constexpr int64_t resident_read_every_ns = 10'000'000;
 
+/// The host is never more steps ahead of the device.
+constexpr size_t timelines = 16;
+
 double seconds(int64_t ns) {
   return static_cast<double>(ns) * 1e-9;
 }
@@ -23,8 +30,33 @@ double seconds(int64_t ns) {
 Recorder::Recorder() : Recorder(Settings{}) {}
 
 Recorder::Recorder(const Settings& settings)
-    : ring_(settings.steps), spans_(settings.spans_per_thread) {
+    : ring_(settings.steps), device_(settings.device), spans_(settings.spans_per_thread) {
   check(settings.steps > 0, "a recorder keeps at least one step");
+  if (!device_) return;
+  for (size_t i = 0; i < timelines; ++i) timelines_.push_back(std::make_unique<DeviceTimeline>());
+  timeline_ = std::make_unique<DeviceTimeline>();
+}
+
+Recorder::~Recorder() = default;
+
+void Recorder::mark(Phase phase) {
+  if (timeline_ && marks_) timeline_->mark(*device_, phase);
+}
+
+/// Fills in what the device has passed.
+void Recorder::read_timelines() {
+  while (steps_timed_ < steps_kept_) {
+    DeviceTimeline& timeline = *timelines_[steps_timed_ % timelines_.size()];
+    const bool overwritten = steps_kept_ - steps_timed_ > timelines_.size();
+    if (!overwritten && !timeline.complete()) return;
+    StepRecord& record = ring_[steps_timed_ % ring_.size()];
+    if (!overwritten) {
+      const DeviceTimeline::Times times = timeline.times();
+      record.seconds = times.seconds;
+      record.phases = times.phases;
+    }
+    ++steps_timed_;
+  }
 }
 
 bool Recorder::in_step_here() const {
@@ -51,6 +83,8 @@ void Recorder::begin_step(int64_t step) {
   depth_ = 1;
   counts_at_begin_ = counts();
   begin_ns_ = mark_ns_ = now_ns();
+  if (timeline_) timeline_->clear();
+  mark(Phase::other);
 }
 
 StepRecord Recorder::end_step() {
@@ -79,16 +113,26 @@ StepRecord Recorder::end_step() {
     resident_read_ns_ = now;
   }
   record.memory = mark_tensors();
+  if (device_) {
+    const device::DeviceMemory there = device::device_memory(*device_);
+    record.memory = {.allocated = there.allocated, .reserved = there.reserved, .peak = there.peak};
+    record.seconds = 0;
+    record.phases.fill(0);
+    mark(Phase::other);
+    read_timelines();
+    std::swap(timelines_[steps_kept_ % timelines_.size()], timeline_);
+  }
   record.memory.rss = resident_bytes_;
   ring_[steps_kept_++ % ring_.size()] = record;
   return record;
 }
 
-std::vector<StepRecord> Recorder::recent(size_t count) const {
-  const uint64_t kept = std::min<uint64_t>({count, steps_kept_, ring_.size()});
+std::vector<StepRecord> Recorder::recent(size_t count) {
+  if (device_) read_timelines();
+  const uint64_t end = device_ ? steps_timed_ : steps_kept_;
+  const uint64_t oldest = steps_kept_ - std::min<uint64_t>(steps_kept_, ring_.size());
   std::vector<StepRecord> records;
-  records.reserve(kept);
-  for (uint64_t i = steps_kept_ - kept; i < steps_kept_; ++i)
+  for (uint64_t i = std::max(oldest, end - std::min<uint64_t>(count, end)); i < end; ++i)
     records.push_back(ring_[i % ring_.size()]);
   return records;
 }
@@ -98,12 +142,14 @@ bool Recorder::enter(Phase phase, int64_t now) {
   phase_ns_[static_cast<size_t>(stack_[depth_ - 1])] += now - mark_ns_;
   mark_ns_ = now;
   stack_[depth_++] = phase;
+  mark(phase);
   return true;
 }
 
 void Recorder::leave(int64_t now) {
   phase_ns_[static_cast<size_t>(stack_[--depth_])] += now - mark_ns_;
   mark_ns_ = now;
+  mark(stack_[depth_ - 1]);
 }
 
 PhaseScope::PhaseScope(Recorder& recorder, Phase phase) : phase_(phase) {

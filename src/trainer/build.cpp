@@ -4,7 +4,10 @@
 #include <set>
 #include <variant>
 
+#include <trireme/comm/device_communicator.h>
 #include <trireme/core/log.h>
+#include <trireme/device/backend.h>
+#include <trireme/device/optimization.h>
 #include <trireme/data/open.h>
 #include <trireme/optim/groups.h>
 #include <trireme/parallel/bucket_plan.h>
@@ -37,16 +40,22 @@ parallel::ShardGroups shard_groups_of(const RunConfig& config, comm::World& worl
   return parallel::shard_groups(config.parallel, world.rank(), local_sizes);
 }
 
+precision::Precision resolve_precision(const RunConfig& config, at::Device device) {
+  const device::Backend* const backend = device::backend_of(device.type());
+  const bool has_bf16 = backend != nullptr && backend->devices().at(static_cast<size_t>(device.index())).has_bf16;
+  return precision::resolve(config.precision, device.type(), has_bf16);
+}
+
 core::RandomKey initial_random(const RunConfig& config) {
   return core::RandomKey(static_cast<uint64_t>(config.run.seed)).fold("model");
 }
 
 namespace {
 
-std::unique_ptr<parallel::ShardedParameters> make_sharded(const RunConfig& config, comm::World& world, at::ScalarType reduce,
+std::unique_ptr<parallel::ShardedParameters> make_sharded(const RunConfig& config, comm::World& world,
+                                                          const comm::CommunicatorPtr& all, at::ScalarType reduce,
                                                           telemetry::Recorder& recorder) {
   const parallel::ShardGroups groups = shard_groups_of(config, world);
-  const comm::CommunicatorPtr all = world.all();
   return std::make_unique<parallel::ShardedParameters>(
       parallel::ShardedParameters::Ranks{all, all->split(groups.group, groups.shard, "shards"),
                                          all->split(groups.shard, groups.group, "replicas")},
@@ -101,21 +110,24 @@ void set_activations(const parallel::ParallelConfig& config, Parts& parts) {
 
 Parts build_parts(const RunConfig& config, comm::World& world, const data::Dataset& data, at::Device device, Weights weights,
                   telemetry::Recorder& recorder) {
-  const comm::CommunicatorPtr all = world.all();
   Parts parts;
   parts.device = device;
-  parts.precision = precision::resolve(config.precision, device.type());
+  parts.ranks = comm::make_device_communicator(world.all(), device);
+  const comm::CommunicatorPtr all = parts.ranks;
+  parts.precision = resolve_precision(config, device);
   parts.model = model::create_model(config.model);
   parts.model->check_data(data.properties());
   check_strategy(config, *parts.model);
   std::optional<InitialWeights> initial;
   if (config.model.weights && weights == Weights::as_configured) initial.emplace(config.model, *config.model.weights);
   std::unique_ptr<parallel::ShardedParameters> sharded;
-  if (config.parallel.strategy != "ddp") sharded = make_sharded(config, world, parts.precision.reduce, recorder);
+  if (config.parallel.strategy != "ddp") sharded = make_sharded(config, world, all, parts.precision.reduce, recorder);
 
   // Known before the first unit is built: units are cut at once.
   const std::set<std::string> frozen = optim::frozen_names(config.optim, model::shapes_of(config.model)->parameters());
   core::ParameterSet trainable;
+  // Convolutions follow the format of their weights. What is cut over ranks has none.
+  const bool with_channels_last = !sharded && device::channels_last(config.device);
   const auto fill = [&](autograd::Unit& unit) {
     const core::ParameterSet built = unit.parameters();
     if (initial) {
@@ -123,6 +135,7 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
       initial->copy_into(unit.buffers());
     }
     for (const core::Parameter& p : built) {
+      if (with_channels_last && p.tensor.dim() == 4) p.tensor.set_data(p.tensor.contiguous(at::MemoryFormat::ChannelsLast));
       p.tensor.requires_grad_(!frozen.contains(p.name));
       if (p.tensor.requires_grad()) trainable.push_back(p);
     }

@@ -29,6 +29,7 @@ struct DataParts {
 /// What one rank trains with. Members are destroyed in reverse order: those that refer to others come later.
 struct Parts {
   at::Device device = at::Device(at::kCPU);
+  comm::CommunicatorPtr ranks;  ///< all ranks, for tensors on the device
   precision::Precision precision;
   std::unique_ptr<autograd::ActivationStorage> activations;  ///< null: kept as they are
   std::unique_ptr<model::Model> model;
@@ -50,6 +51,8 @@ enum class Weights { as_configured, from_checkpoint };
 [[nodiscard]] DataParts open_data(const RunConfig& config);
 /// Which ranks share what parallel.strategy cuts. Error configuration for groups that do not fit the world.
 [[nodiscard]] parallel::ShardGroups shard_groups_of(const RunConfig& config, comm::World& world);
+/// The precision of a run on this device.
+[[nodiscard]] precision::Precision resolve_precision(const RunConfig& config, at::Device device);
 /// The key from which a model's first values are drawn.
 [[nodiscard]] core::RandomKey initial_random(const RunConfig& config);
 /// Model, optimizer and gradient reduction; all ranks call together and leave with equal parameters. Units are built, filled and

@@ -20,8 +20,10 @@ class Contribution {
     bool save = false;
     bool saving = false;  ///< this rank is at work on a checkpoint
   };
-  /// This rank's summand of the control vector (control.h), on the device of the loss.
+  /// This rank's summand of the control vector (control.h), on the host.
   [[nodiscard]] at::Tensor control(Votes votes, int rank, int ranks) const;
+  /// The same on a device, without a look at the values; `votes` is [stop, save, saving] there, as float64.
+  [[nodiscard]] at::Tensor control_on_device(const at::Tensor& votes, int rank, int ranks) const;
 
  private:
   std::vector<at::Tensor> losses_, weights_;

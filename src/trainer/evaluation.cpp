@@ -2,6 +2,8 @@
 
 #include <trireme/core/error.h>
 
+#include "trainer/device_feed.h"
+
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -18,36 +20,40 @@ Evaluation::Evaluation(std::shared_ptr<const data::Dataset> samples, data::Trans
   loader_ = data::evaluation_loader(std::move(samples), std::move(transforms), loading);
 }
 
-report::EvalMetrics Evaluation::run(model::Model& model, const precision::Precision& precision, at::DeviceType device, int64_t step) {
+report::EvalMetrics Evaluation::run(model::Model& model, const precision::Precision& precision, at::Device device, int64_t step) {
   const at::NoGradGuard no_grad;
   model.set_training(false);
-  std::vector<double> sums(3, 0.0);  // loss, weight, samples; then the metrics
+  at::Tensor sums;  // loss, weight, then the metrics: on the device, read once at the end
+  double samples = 0;
   std::vector<std::string> names;
   loader_->restart(0);
   while (const auto loaded = loader_->next()) {
     for (const core::Batch& batch : loaded->micro_batches) {
-      const precision::PrecisionScope scope(precision, device);
-      const model::LossSums part = model.loss(batch);
+      if (!device.is_cpu()) model.check_batch(batch);
+      const precision::PrecisionScope scope(precision, device.type());
+      const model::LossSums part = model.loss(on_device(batch, device));
+      std::vector<at::Tensor> numbers = {part.loss_sum, part.weight};
+      for (const auto& metric : part.metrics) numbers.push_back(metric.second);
+      for (at::Tensor& number : numbers) number = number.to(device, at::kDouble);
       if (names.empty())
         for (const auto& metric : part.metrics) names.push_back(metric.first);
-      sums.resize(3 + names.size(), 0.0);
-      sums[0] += part.loss_sum.item<double>();
-      sums[1] += part.weight.item<double>();
-      sums[2] += static_cast<double>(batch.size());
-      for (size_t i = 0; i < names.size(); ++i) sums[3 + i] += part.metrics[i].second.item<double>();
+      const at::Tensor added = at::stack(numbers);
+      sums = sums.defined() ? sums + added : added;
+      samples += static_cast<double>(batch.size());
     }
   }
   model.set_training(true);
 
-  const at::Tensor total = at::tensor(sums, at::kDouble);
+  check(sums.defined(), "every rank sees at least one batch, if an empty one");
+  const at::Tensor total = at::cat({sums.cpu(), at::full({1}, samples, at::kDouble)});
   all_.all_reduce(total)->wait();
   const double* values = total.const_data_ptr<double>();
   const double weight = values[1] > 0 ? values[1] : 1.0;
   report::EvalMetrics result;
   result.step = step;
   result.loss = values[0] / weight;
-  result.samples = static_cast<int64_t>(values[2]);
-  for (size_t i = 0; i < names.size(); ++i) result.metrics.emplace_back(names[i], values[3 + i] / weight);
+  result.samples = static_cast<int64_t>(values[total.numel() - 1]);
+  for (size_t i = 0; i < names.size(); ++i) result.metrics.emplace_back(names[i], values[2 + i] / weight);
   return result;
 }
 

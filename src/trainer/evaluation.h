@@ -23,10 +23,10 @@ class Evaluation {
   Evaluation(std::shared_ptr<const data::Dataset> samples, data::TransformChain transforms, const Settings& settings,
              comm::Communicator& all);
 
-  [[nodiscard]] report::EvalMetrics run(model::Model& model, const precision::Precision& precision, at::DeviceType device, int64_t step);
+  [[nodiscard]] report::EvalMetrics run(model::Model& model, const precision::Precision& precision, at::Device device, int64_t step);
 
  private:
-  comm::Communicator& all_;
+  comm::Communicator& all_;  // on the host
   std::unique_ptr<data::Loader> loader_;
 };
 

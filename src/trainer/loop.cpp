@@ -17,8 +17,12 @@ constexpr size_t decision_lag_steps = 2;
 /// Rank 0 looks for control files no more often: they may lie on a file system shared by thousands.
 constexpr std::chrono::milliseconds requests_every{200};
 
-data::LoaderSettings loader_settings(const RunConfig& config, const comm::World& world, const BatchLayout& layout) {
-  return {.rank = world.rank(), .ranks = world.size(), .batch_size = layout.batch_size, .workers = config.data.workers};
+data::LoaderSettings loader_settings(const RunConfig& config, const comm::World& world, const BatchLayout& layout, at::Device device) {
+  return {.rank = world.rank(),
+          .ranks = world.size(),
+          .batch_size = layout.batch_size,
+          .workers = config.data.workers,
+          .place = DeviceFeed::place(device, config.data.pin_memory)};
 }
 
 /// More overflows in a row than it takes to halve the largest scale down to nothing useful.
@@ -29,9 +33,11 @@ constexpr int64_t overflows_until_judged = 40;
 Loop::Loop(const Context& context)
     : context_(context), all_(*context.world.all()), state_(context.state),
       loader_(context.data.train, context.sampler, data::TransformChain(context.config.data.transforms, /*training=*/true),
-              loader_settings(context.config, context.world, context.layout), state_.position),
+              loader_settings(context.config, context.world, context.layout, context.parts.device), state_.position),
+      feed_(loader_, *context.parts.model, context.parts.device),
       step_({*context.parts.model, *context.parts.data_parallel, *context.parts.optimizer, *context.parts.scaler,
-             context.parts.precision, context.parts.device.type(), all_, context.recorder, [this] { before_update(); }},
+             context.parts.precision, context.parts.device, *context.parts.ranks, context.recorder, context.graphs,
+             [this] { before_update(); }},
             context.parts.model->nominal_weight_per_sample() * static_cast<double>(context.layout.global_batch),
             context.config.train.max_grad_norm),
       nonfinite_(context.config.guard) {
@@ -79,16 +85,17 @@ void Loop::train_one_step() {
   std::optional<data::LoadedBatch> batch;
   {
     const telemetry::PhaseScope phase(recorder, telemetry::Phase::data);
-    batch = loader_.next();
+    batch = feed_.next();
     check(batch.has_value(), "the training loader does not end");
   }
-  context_.unit_statistics.begin_step(batch->micro_batches.size());
-  PublishedStep published = step_.run(batch->micro_batches, learning_rate(), votes());
-  context_.unit_statistics.end_step();
+  const bool repeats = step_.repeats(*batch);
+  if (!repeats) context_.unit_statistics.begin_step(batch->micro_batches.size());
+  PublishedStep published = step_.run(*batch, learning_rate(), votes());
+  if (!repeats) context_.unit_statistics.end_step();
   check_metric();
   if (context_.parts.average) {
     const telemetry::PhaseScope phase(recorder, telemetry::Phase::optimizer);
-    context_.parts.average->update(state_.step + 1, published.nonfinite);
+    context_.parts.average->update(state_.step + 1, published.left_out);
   }
   const data::GlobalBatch& global = batch->global;
   state_.step += 1;
@@ -103,6 +110,7 @@ void Loop::train_one_step() {
   context_.monitor.warn_unused(step_.unused_parameters());
   pending_.push_back(std::move(published));
   recorder.end_step();
+  pending_.back().arrived = device::Mark::now(context_.parts.device);  // what is known by then: the step's times, too
   if (pending_.size() > decision_lag_steps) decide_oldest();
 }
 
@@ -118,7 +126,9 @@ void Loop::check_metric() const {
 void Loop::decide_oldest() {
   const PublishedStep step = std::move(pending_.front());
   pending_.pop_front();
-  const Agreed agreed = read_control(step.control.cpu(), all_.size());
+  step.arrived.wait_on_host();
+  if (const auto poisoned = context_.parts.ranks->poisoned()) throw *poisoned;
+  const Agreed agreed = read_control(step.control, all_.size());
   if (step.nonfinite.item<float>() != 0) {
     state_.skipped += 1;
     context_.recorder.count(telemetry::Counter::skipped_steps, 1);
@@ -208,7 +218,7 @@ void Loop::evaluate() {
     data_parallel.parameters_changed();
   }
   const report::EvalMetrics result =
-      evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device.type(), state_.step);
+      evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device, state_.step);
   if (averaged) {
     data_parallel.settle();
     averaged.reset();

@@ -16,6 +16,7 @@
 #include "trainer/batch_layout.h"
 #include "trainer/build.h"
 #include "trainer/checkpoints.h"
+#include "trainer/device_feed.h"
 #include "trainer/control.h"
 #include "trainer/evaluation.h"
 #include "trainer/monitor.h"
@@ -36,6 +37,7 @@ class Loop {
     Parts& parts;
     const DataParts& data;
     const BatchLayout& layout;
+    StepGraphs* graphs;  ///< null: every step is eager
     const data::Sampler& sampler;
     int64_t total_steps;
     RunState& state;
@@ -79,6 +81,7 @@ class Loop {
   comm::Communicator& all_;
   RunState& state_;
   data::Loader loader_;
+  DeviceFeed feed_;
   TrainStep step_;
   std::optional<Evaluation> evaluation_;
   guard::NonfinitePolicy nonfinite_;

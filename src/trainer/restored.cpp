@@ -37,12 +37,13 @@ std::filesystem::path configuration_of(const std::filesystem::path& checkpoint) 
 }
 
 /// The model of a configuration before its first step.
-RestoredModel configured_model(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+RestoredModel configured_model(const std::filesystem::path& file, const std::vector<std::string>& overrides, int local_rank) {
   RestoredModel made;
   made.configuration = config::load<RunConfig>(file.string(), overrides);
   const RunConfig& config = made.configuration.value;
-  made.device = device::select(config.device);
-  made.precision = precision::resolve(config.precision, made.device.type());
+  device::open_back_end(config.device);
+  made.device = device::select(config.device, local_rank);
+  made.precision = resolve_precision(config, made.device);
   made.model = model::create_model(config.model);
   made.model->build({.device = made.device, .dtype = made.precision.parameters, .random = initial_random(config)});
   if (config.model.weights) {
@@ -57,15 +58,16 @@ RestoredModel configured_model(const std::filesystem::path& file, const std::vec
 }  // namespace
 
 RestoredModel restore_model(const std::filesystem::path& path, const std::string& which,
-                            const std::vector<std::string>& overrides) {
-  if (std::error_code error; std::filesystem::is_regular_file(path, error)) return configured_model(path, overrides);
+                            const std::vector<std::string>& overrides, int local_rank) {
+  if (std::error_code error; std::filesystem::is_regular_file(path, error)) return configured_model(path, overrides, local_rank);
   RestoredModel restored;
   restored.checkpoint = choose_checkpoint(path, which);
   const checkpoint::Reader reader(restored.checkpoint);
   restored.configuration = config::load<RunConfig>(configuration_of(restored.checkpoint).string(), overrides);
   const RunConfig& config = restored.configuration.value;
-  restored.device = device::select(config.device);
-  restored.precision = precision::resolve(config.precision, restored.device.type());
+  device::open_back_end(config.device);
+  restored.device = device::select(config.device, local_rank);
+  restored.precision = resolve_precision(config, restored.device);
   restored.step = reader.integer("run/step");
   restored.model = model::create_model(config.model);
   restored.model->build({.device = restored.device, .dtype = restored.precision.parameters});

@@ -23,8 +23,8 @@ struct RestoredModel {
 
 /// `path` is a run folder or a checkpoint of one, or a configuration file: then the model is that of step 0, with
 /// model.weights. `which`, for a run folder: latest, or a step. Errors: no_checkpoint, data_damaged, configuration,
-/// model_refused.
+/// model_refused. Opens the back end of the configuration's device, and computes on the device of the local rank.
 [[nodiscard]] RestoredModel restore_model(const std::filesystem::path& path, const std::string& which,
-                                          const std::vector<std::string>& overrides);
+                                          const std::vector<std::string>& overrides, int local_rank);
 
 }  // namespace trireme::trainer

@@ -21,10 +21,14 @@ struct RunSection {
   std::string dir = "runs/default";
   int64_t seed = 42;
   std::string resume = "auto";
+  bool deterministic = false;
   template <class B>
   void bind(B& b) {
     b.key("dir", dir).doc("folder that receives everything the run writes");
     b.key("seed", seed).doc("root of all randomness").at_least(0).identity();
+    b.key("deterministic", deterministic)
+        .doc("on GPUs: only algorithms that give the same bits every time, where there is a choice; on CPUs the framework's own operations "
+             "always do, and LibTorch's are held to it");
     b.key("resume", resume).doc("auto: from the newest valid checkpoint of run.dir, if any; never; or the path of a checkpoint");
   }
 };
@@ -36,6 +40,8 @@ struct TrainSection {
   std::optional<int64_t> accumulate;
   std::optional<int64_t> global_batch;
   double max_grad_norm = 1.0;
+  std::optional<std::string> graph;
+  std::optional<std::string> compile;
   template <class B>
   void bind(B& b) {
     b.key("steps", steps).doc("optimizer steps of the run; give this or epochs").unit("steps").at_least(1);
@@ -46,6 +52,14 @@ struct TrainSection {
         .doc("samples of an optimizer step over all ranks and micro-steps; null: batch_size x ranks x accumulate")
         .unit("samples")
         .at_least(1);
+    b.key("graph", graph)
+        .doc("on GPUs: repeat a step's work as one graph, without the host's part; auto: where it can be, with the reason logged where it "
+             "cannot; null: as train.compile and device.optimization_level say")
+        .one_of({"auto", "on", "off"});
+    b.key("compile", compile)
+        .doc("the modes of torch.compile by what they mean here: off: eager; default: graphs where they can be; reduce-overhead: graphs, or "
+             "an error; max-autotune: graphs, and algorithms chosen by timing; null: as device.optimization_level says")
+        .one_of({"off", "default", "reduce-overhead", "max-autotune"});
     b.key("max_grad_norm", max_grad_norm).doc("gradients are clipped to this global norm; 0: never").at_least(0.0).identity();
   }
 };

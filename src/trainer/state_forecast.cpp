@@ -31,7 +31,7 @@ std::string describe(const parallel::StateBytes& state) {
 }  // namespace
 
 StateForecast::StateForecast(const RunConfig& config, comm::World& world) : config_(config) {
-  const precision::Precision precision = precision::resolve(config.precision, device::select(config.device).type());
+  const precision::Precision precision = precision::resolve(config.precision, device::device_type(config.device));
   bytes_.parameter = static_cast<int64_t>(c10::elementSize(precision.parameters));
   bytes_.travelling = static_cast<int64_t>(c10::elementSize(precision.reduce));
   bytes_.optimizer = optim::state_bytes_per_element(config.optim, precision.parameters);

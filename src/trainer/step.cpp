@@ -5,13 +5,12 @@
 #include <trireme/optim/gradient_norm.h>
 
 #include <limits>
+#include <memory>
 #include <mutex>
 
-#include "trainer/contribution.h"
 #include "trainer/update_scales.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 namespace trireme::trainer {
 namespace {
@@ -19,17 +18,52 @@ namespace {
 using telemetry::Phase;
 using telemetry::PhaseScope;
 
-/// torch::nn modules of plugins draw from the process's default generator. Seeding it for each micro-step and rank makes their
-/// draws a function of the run's position too, so that no generator state has to be saved.
-void seed_default_generator(const core::RandomKey& batch, size_t micro_step, int rank) {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+/// torch::nn modules of plugins draw from the process's default generators. Seeding them for each micro-step (on devices: each
+/// step) and rank makes their draws a function of the run's position too, so that no generator state has to be saved.
+void seed_default_generator(at::Device device, const core::RandomKey& batch, size_t micro_step, int rank) {
+  at::Generator generator = at::globalContext().defaultGenerator(device);
   const std::lock_guard lock(generator.mutex());
   generator.set_current_seed(batch.fold("default").fold(micro_step).fold(static_cast<uint64_t>(rank)).value());
 }
 
 }  // namespace
 
-PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, double lr, Votes votes) {
+TrainStep::TrainStep(const Parts& parts, double nominal_weight, double max_grad_norm)
+    : parts_(parts), nominal_weight_(nominal_weight), max_grad_norm_(max_grad_norm) {
+  if (parts_.device.is_cpu()) return;
+  requests_.emplace(parts_.device);
+  answers_.emplace(parts_.device);
+}
+
+PublishedStep TrainStep::run(const data::LoadedBatch& batch, double lr, Votes votes) {
+  const std::vector<core::Batch>& micro_batches = batch.micro_batches;
+  const Wishes wishes{lr, votes};
+  if (requests_) {
+    requests_->send(lr, votes);
+    seed_default_generator(parts_.device, micro_batches.front().random, 0, parts_.ranks.rank());
+  }
+  StepResult result;
+  if (parts_.graphs != nullptr) {
+    const bool repeated = repeats(batch);
+    if (repeated && parts_.before_update) parts_.before_update();
+    std::optional<PhaseScope> phase;
+    if (repeated) phase.emplace(parts_.recorder, Phase::graph);
+    // Recorded work has no moments of its own.
+    const auto unmarked = repeated ? std::make_unique<telemetry::Recorder::Unmarked>(parts_.recorder) : nullptr;
+    result = parts_.graphs->run(
+        micro_batches, batch.global.count, [&](const auto& batches) { return compute(batches, wishes, repeated); },
+        [this] { return parts_.data_parallel.abandon(); });
+  } else {
+    result = compute(micro_batches, wishes, false);
+  }
+  count_traffic();
+  PublishedStep published = publish(result);
+  published.lr = lr;
+  return published;
+}
+
+/// On a device nothing here waits for it or depends on its values, so that it can be recorded.
+StepResult TrainStep::compute(const std::vector<core::Batch>& micro_batches, const Wishes& wishes, bool repeated) {
   telemetry::Recorder& recorder = parts_.recorder;
   if (parts_.scaler.dynamic() || !loss_scale_.defined()) {
     loss_scale_ = parts_.scaler.scale().clone();  // update() changes it in place
@@ -45,8 +79,8 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     model::LossSums sums;
     {
       const PhaseScope phase(recorder, Phase::forward);
-      seed_default_generator(micro_batches[m].random, m, parts_.all.rank());
-      const precision::PrecisionScope scope(parts_.precision, parts_.device);
+      if (!requests_) seed_default_generator(parts_.device, micro_batches[m].random, m, parts_.ranks.rank());
+      const precision::PrecisionScope scope(parts_.precision, parts_.device.type());
       sums = parts_.model.loss(micro_batches[m]);
       if (core::fault::at("step.loss") == core::fault::Action::nan)
         sums.loss_sum = sums.loss_sum * std::numeric_limits<double>::quiet_NaN();
@@ -56,8 +90,9 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     }
     const PhaseScope phase(recorder, Phase::backward);
     if (last) {
-      control_vector = contribution.control(votes, parts_.all.rank(), parts_.all.size());
-      control_sum = parts_.all.all_reduce(control_vector);
+      control_vector = requests_ ? contribution.control_on_device(requests_->votes(), parts_.ranks.rank(), parts_.ranks.size())
+                                 : contribution.control(wishes.votes, parts_.ranks.rank(), parts_.ranks.size());
+      control_sum = parts_.ranks.all_reduce(control_vector);
     }
     parts_.data_parallel.begin_backward(last);
     autograd::backward(sums.loss_sum, backward_scale_);
@@ -68,14 +103,14 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
   {
     const PhaseScope phase(recorder, Phase::comm_exposed);
     control_sum->wait();
-    const parallel::ReduceReport reduced = parts_.data_parallel.finish();
-    unused_ = reduced.unused;
-    recorder.count(telemetry::Counter::comm_busy_ns, reduced.busy_ns + control_sum->busy_ns());
-    recorder.count(telemetry::Counter::comm_bytes, reduced.bytes + static_cast<int64_t>(control_vector.nbytes()));
-    recorder.count(telemetry::Counter::comm_calls, reduced.calls + 1);
+    traffic_ = parts_.data_parallel.finish();
+    unused_ = traffic_.unused;
+    traffic_.busy_ns += control_sum->busy_ns();
+    traffic_.bytes += static_cast<int64_t>(control_vector.nbytes());
+    traffic_.calls += 1;
   }
 
-  if (parts_.before_update) parts_.before_update();
+  if (parts_.before_update && !repeated) parts_.before_update();
   // Judge, clip and step; every number stays on the device, equal on all ranks.
   const PhaseScope phase(recorder, Phase::optimizer);
   optim::GradientHealth health = optim::gradient_health(parts_.data_parallel.flat());
@@ -84,17 +119,42 @@ PublishedStep TrainStep::run(const std::vector<core::Batch>& micro_batches, doub
     health.nonfinite = optim::nonfinite_flag(health.square_sum);
   }
   const UpdateScales scales =
-      update_scales(control_vector, parts_.all.size(), health, loss_scale_, nominal_weight_, max_grad_norm_);
-  parts_.optimizer.step({.lr = lr, .gradient_scale = scales.gradient_scale, .nonfinite = scales.nonfinite});
+      update_scales(control_vector, parts_.ranks.size(), health, loss_scale_, nominal_weight_, max_grad_norm_);
+  optim::StepInputs inputs{.lr = wishes.lr, .gradient_scale = scales.gradient_scale, .nonfinite = scales.nonfinite};
+  if (requests_) inputs.device_lr = requests_->lr();
+  parts_.optimizer.step(inputs);
   parts_.data_parallel.parameters_changed();
   parts_.scaler.update(scales.nonfinite);
 
+  StepResult result{control_vector, scales.norm, scales.nonfinite, loss_scale_, {}};
+  if (requests_)
+    result.numbers = at::cat({at::stack({result.gradient_norm, result.nonfinite.to(at::kDouble), result.loss_scale.to(at::kDouble)}),
+                              control_vector});
+  return result;
+}
+
+void TrainStep::count_traffic() {
+  parts_.recorder.count(telemetry::Counter::comm_busy_ns, traffic_.busy_ns);
+  parts_.recorder.count(telemetry::Counter::comm_bytes, traffic_.bytes);
+  parts_.recorder.count(telemetry::Counter::comm_calls, traffic_.calls);
+}
+
+PublishedStep TrainStep::publish(const StepResult& result) {
   PublishedStep published;
-  published.lr = lr;
-  published.control = control_vector;
-  published.gradient_norm = scales.norm;
-  published.nonfinite = scales.nonfinite;
-  published.loss_scale = loss_scale_;
+  published.left_out = result.nonfinite;
+  if (!answers_) {
+    published.control = result.control;
+    published.gradient_norm = result.gradient_norm;
+    published.nonfinite = result.nonfinite;
+    published.loss_scale = result.loss_scale;
+    return published;
+  }
+  const StepAnswers::Answer answer = answers_->fetch(result.numbers);
+  published.arrived = answer.arrived;
+  published.gradient_norm = answer.values.select(0, 0);
+  published.nonfinite = answer.values.select(0, 1);
+  published.loss_scale = answer.values.select(0, 2);
+  published.control = answer.values.narrow(0, 3, answer.values.numel() - 3);
   return published;
 }
 

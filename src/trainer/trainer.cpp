@@ -4,11 +4,7 @@
 
 #include <fmt/format.h>
 
-#include <trireme/autograd/backward.h>
 #include <trireme/core/log.h>
-#include <trireme/device/cores.h>
-#include <trireme/device/select.h>
-#include <trireme/device/tune.h>
 #include <trireme/guard/early_stopping.h>
 #include <trireme/guard/run_lock.h>
 #include <trireme/report/exit_record.h>
@@ -16,22 +12,13 @@
 #include <trireme/telemetry/memory.h>
 
 #include "trainer/agreement.h"
+#include "trainer/compute.h"
 #include "trainer/loop.h"
 #include "trainer/state_forecast.h"
 #include "trainer/unit_statistics.h"
 
 namespace trireme::trainer {
 namespace {
-
-/// The cores that a rank may keep busy, from the affinity masks of all ranks of its host.
-int threads_of_rank(comm::World& world) {
-  const std::vector<std::string> masks = world.all()->all_gather_bytes(device::format_cores(device::affinity_cores()));
-  const comm::RankInfo& mine = world.ranks()[static_cast<size_t>(world.rank())];
-  std::vector<std::vector<int>> local;
-  for (size_t r = 0; r < masks.size(); ++r)
-    if (world.ranks()[r].host == mine.host) local.push_back(device::parse_cores(masks[r]));
-  return device::choose_threads(device::fair_threads(device::affinity_cores(), local), std::getenv("OMP_NUM_THREADS"));
-}
 
 /// Rank 0 takes the lock and makes the folder; its Error is every rank's.
 void take_folder(const report::RunPaths& paths, comm::World& world, RunStatus& status) {
@@ -71,18 +58,15 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   all->set_deadline(std::chrono::seconds(config.guard.hang_seconds));
   require_equal(*all, "configurations", config::canonical_text(loaded.resolved),
                 "start all ranks with the same file and overrides");
-  const at::Device device = device::select(config.device);
-  const device::Tuning tuning = device::tune_process(threads_of_rank(world));
-  telemetry::install_counting_allocator();
-  telemetry::limit_memory(config.device.memory_limit_mib.value_or(0) << 20);
-  autograd::install_engine();
+  const Compute compute = prepare_compute(config, world);
+  const at::Device device = compute.device;
 
   const report::RunPaths paths{config.run.dir};
   take_folder(paths, world, status);
   log::configure({.rank = world.rank(), .console = true, .file = paths.log(world.rank()).string()});
-  log::info("rank {} of {} on {}, pid {}, {}, {} thread{}", world.rank(), world.size(),
+  log::info("rank {} of {} on {}, pid {}, {}, {}, {} thread{}", world.rank(), world.size(),
             world.ranks()[static_cast<size_t>(world.rank())].host, world.ranks()[static_cast<size_t>(world.rank())].pid,
-            world.launch().launcher, tuning.threads, tuning.threads == 1 ? "" : "s");
+            world.launch().launcher, describe(device), compute.threads, compute.threads == 1 ? "" : "s");
 
   const DataParts data = open_data(config);
   require_equal(*all, "data", fmt::format("train = {}\neval = {}", data.train->fingerprint(), data.eval ? data.eval->fingerprint() : "none"),
@@ -116,7 +100,7 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   const int64_t steps = total_steps(config.train.steps, config.train.epochs, sampler.steps_per_epoch());
   const StateForecast forecast(config, world);
   if (world.rank() == 0) log::info("state of a rank with parallel.strategy: {}: {}", config.parallel.strategy, forecast.text());
-  telemetry::Recorder recorder;
+  telemetry::Recorder recorder({.device = device.is_cpu() ? std::nullopt : std::optional(device)});
   Parts parts = build_parts(config, world, *data.train, device,
                             checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured, recorder);
   if (data.eval) parts.model->check_data(data.eval->properties());
@@ -151,8 +135,10 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   checkpoints.forecast();
   checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
-  UnitStatistics unit_statistics(*parts.model);
-  Loop loop({config, world, parts, data, layout, sampler, steps, state, early_stopping, recorder, unit_statistics, monitor, checkpoints,
+  const std::unique_ptr<StepGraphs> graphs = make_graphs(
+      plan_execution(config, device.type(), parts.model->repeatable()), device, config.run.deterministic);
+  UnitStatistics unit_statistics(*parts.model, device);
+  Loop loop({config, world, parts, data, layout, graphs.get(), sampler, steps, state, early_stopping, recorder, unit_statistics, monitor, checkpoints,
              status, signals, status.lock.get(), paths.control()});
   const int code = loop.run();
   monitor.event(code == 0 ? "finished" : "preempted", state.step);
@@ -181,6 +167,9 @@ int run_training(const config::Loaded<RunConfig>& loaded, comm::World& world, co
     return train(loaded, world, signals, status);
   } catch (const telemetry::OutOfMemory& error) {
     throw StateForecast(loaded.value, world).explain(error);
+  } catch (const c10::OutOfMemoryError& error) {  // of a device
+    const std::string what = error.what_without_backtrace();
+    throw StateForecast(loaded.value, world).explain(telemetry::OutOfMemory(what.substr(0, what.find('\n'))));
   }
 }
 

@@ -4,8 +4,8 @@
 
 #include <trireme/autograd/recompute.h>
 #include <trireme/core/error.h>
+#include <trireme/device/device_memory.h>
 #include <trireme/telemetry/memory.h>
-#include <trireme/telemetry/recorder.h>
 
 #include <ATen/ATen.h>
 
@@ -17,7 +17,7 @@ constexpr int64_t first_step = 2;  // what comes before warms up
 
 }  // namespace
 
-UnitStatistics::UnitStatistics(model::Model& model) {
+UnitStatistics::UnitStatistics(model::Model& model, at::Device device) : device_(device) {
   for (autograd::Unit* unit : model.units()) units_.push_back({.unit = unit});
 }
 
@@ -29,8 +29,22 @@ void UnitStatistics::attend(bool on) {
   for (Measured& one : units_) on ? one.unit->add_attendant(*this) : one.unit->remove_attendant(*this);
 }
 
+int64_t UnitStatistics::allocated() const {
+  return device_.is_cpu() ? telemetry::allocated_bytes() : device::device_memory(device_).allocated;
+}
+
+/// A device has passed them by the time of the next measured step.
+void UnitStatistics::read_stretches() {
+  for (const Stretch& one : stretches_) {
+    one.end.wait_on_host();
+    *one.seconds += one.end.seconds_since(one.begin);
+  }
+  stretches_.clear();
+}
+
 void UnitStatistics::begin_step(size_t micro_steps) {
   attend(step_++ % every_steps == first_step);
+  if (attending_) read_stretches();
   if (attending_) micro_steps_ += static_cast<int64_t>(micro_steps);
 }
 
@@ -44,25 +58,26 @@ UnitStatistics::Measured& UnitStatistics::of(const autograd::Unit& unit) {
 
 void UnitStatistics::before_forward(autograd::Unit& unit) {
   Measured& one = of(unit);
-  one.allocated = telemetry::allocated_bytes();
-  one.since_ns = telemetry::now_ns();
+  one.allocated = allocated();
+  one.since = device::Mark::now(device_, /*timed=*/true);
 }
 
 void UnitStatistics::after_forward(autograd::Unit& unit) {
   Measured& one = of(unit);
   if (autograd::recomputing()) return;  // an inner unit of one that is computed again, in the backward of the outer one
-  one.forward_ns += telemetry::now_ns() - one.since_ns;
-  one.activations_bytes += std::max<int64_t>(0, telemetry::allocated_bytes() - one.allocated);
+  stretches_.push_back({&one.forward_seconds, one.since, device::Mark::now(device_, /*timed=*/true)});
+  one.activations_bytes += std::max<int64_t>(0, allocated() - one.allocated);
 }
 
-void UnitStatistics::before_backward(autograd::Unit& unit) { of(unit).since_ns = telemetry::now_ns(); }
+void UnitStatistics::before_backward(autograd::Unit& unit) { of(unit).since = device::Mark::now(device_, /*timed=*/true); }
 
 void UnitStatistics::after_backward(autograd::Unit& unit) {
   Measured& one = of(unit);
-  one.backward_ns += telemetry::now_ns() - one.since_ns;
+  stretches_.push_back({&one.backward_seconds, one.since, device::Mark::now(device_, /*timed=*/true)});
 }
 
-std::vector<report::UnitRow> UnitStatistics::rows(const StateForecast& state) const {
+std::vector<report::UnitRow> UnitStatistics::rows(const StateForecast& state) {
+  read_stretches();
   const auto times = static_cast<double>(std::max<int64_t>(1, micro_steps_));
   std::vector<report::UnitRow> rows;
   for (size_t i = 0; i < units_.size(); ++i) {
@@ -75,8 +90,8 @@ std::vector<report::UnitRow> UnitStatistics::rows(const StateForecast& state) co
     row.optimizer_bytes = bytes.optimizer;
     for (const core::Parameter& buffer : one.unit->buffers()) row.buffers_bytes += static_cast<int64_t>(buffer.tensor.nbytes());
     row.activations_bytes = static_cast<int64_t>(static_cast<double>(one.activations_bytes) / times);
-    row.forward_seconds = static_cast<double>(one.forward_ns) * 1e-9 / times;
-    row.backward_seconds = static_cast<double>(one.backward_ns) * 1e-9 / times;
+    row.forward_seconds = one.forward_seconds / times;
+    row.backward_seconds = one.backward_seconds / times;
   }
   return rows;
 }

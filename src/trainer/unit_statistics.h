@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <trireme/autograd/unit.h>
+#include <trireme/device/mark.h>
 #include <trireme/model/model.h>
 #include <trireme/report/unit_reducer.h>
 
@@ -16,7 +17,7 @@ namespace trireme::trainer {
 /// that waiting for parameters is not in the times.
 class UnitStatistics final : private autograd::UnitAttendant {
  public:
-  explicit UnitStatistics(model::Model& model);
+  UnitStatistics(model::Model& model, at::Device device);
   ~UnitStatistics() override;
   UnitStatistics(const UnitStatistics&) = delete;
   UnitStatistics& operator=(const UnitStatistics&) = delete;
@@ -26,13 +27,20 @@ class UnitStatistics final : private autograd::UnitAttendant {
   void end_step();
 
   /// One a unit, in their order.
-  [[nodiscard]] std::vector<report::UnitRow> rows(const StateForecast& state) const;
+  [[nodiscard]] std::vector<report::UnitRow> rows(const StateForecast& state);
 
  private:
   struct Measured {
     autograd::Unit* unit = nullptr;
-    int64_t forward_ns = 0, backward_ns = 0, activations_bytes = 0;  // of all measured steps
-    int64_t since_ns = 0, allocated = 0;                             // at the beginning of what is under way
+    double forward_seconds = 0, backward_seconds = 0;  // of all measured steps
+    int64_t activations_bytes = 0;
+    device::Mark since;  // the beginning of what is under way
+    int64_t allocated = 0;
+  };
+  /// A stretch of the device's time, read once it has passed it.
+  struct Stretch {
+    double* seconds;
+    device::Mark begin, end;
   };
   void before_forward(autograd::Unit& unit) override;
   void after_forward(autograd::Unit& unit) override;
@@ -40,8 +48,12 @@ class UnitStatistics final : private autograd::UnitAttendant {
   void after_backward(autograd::Unit& unit) override;
   [[nodiscard]] Measured& of(const autograd::Unit& unit);
   void attend(bool on);
+  [[nodiscard]] int64_t allocated() const;
+  void read_stretches();
 
+  at::Device device_;
   std::vector<Measured> units_;
+  std::vector<Stretch> stretches_;  // of the last measured step
   int64_t step_ = 0;         // of this attempt
   int64_t micro_steps_ = 0;  // measured
   bool attending_ = false;

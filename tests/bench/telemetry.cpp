@@ -34,10 +34,10 @@ int main(int argc, char** argv) {
                            parts.precision, parts.device.type(), *alone->all(), recorder},
                           parts.model->nominal_weight_per_sample() * static_cast<double>(size),
                           config.train.max_grad_norm);
-  std::vector<core::Batch> batch(1);
+  data::LoadedBatch batch;
   std::vector<int64_t> ids(static_cast<size_t>(size));
   for (int64_t i = 0; i < size; ++i) ids[static_cast<size_t>(i)] = i;
-  batch[0] = data.train->read(ids);
+  batch.micro_batches.push_back(data.train->read(ids));
 
   int64_t number = 0;
   const auto one = [&] {

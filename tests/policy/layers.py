@@ -15,7 +15,7 @@ LEVELS = [  # lowest first; folders of one level never include each other
     {"telemetry"},
     {"comm", "ops", "autograd"},
     {"data", "text", "model", "optim", "precision", "parallel", "checkpoint", "debug", "security", "guard", "report",
-     "plugin", "infer", "plan"},
+     "plugin", "infer", "plan", "cuda"},  # cuda: nobody includes it, it is loaded
     {"trainer"},
     {"app"},
 ]

@@ -46,6 +46,8 @@ using RegionForward = std::function<std::vector<at::Tensor>(const std::vector<at
 class SelectiveScope {
  public:
   explicit SelectiveScope(bool on);
+  /// Whether cheap parts are recomputed on this thread now.
+  [[nodiscard]] static bool open();
   ~SelectiveScope();
   SelectiveScope(const SelectiveScope&) = delete;
   SelectiveScope& operator=(const SelectiveScope&) = delete;

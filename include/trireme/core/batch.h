@@ -24,6 +24,9 @@ struct Batch {
   /// Key of the randomness of this global batch, the same on all ranks and micro-steps: fold in the sample, and the draws do
   /// not depend on which rank or micro-step has it.
   RandomKey random;
+  /// Int64 [samples], where the fields are: `random` with each sample folded in. Undefined on the host, where whoever needs it
+  /// makes it.
+  at::Tensor keys;
 
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(samples.size()); }
   /// The field's tensor; an Error of kind `configuration` that lists the fields there are if it is absent.

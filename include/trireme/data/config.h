@@ -40,6 +40,7 @@ struct DataConfig {
   bool shuffle = true;
   std::string last_batch = "short";
   int64_t workers = 2;
+  bool pin_memory = true;
   std::vector<TransformConfig> transforms = {};
 
   template <class B>
@@ -64,6 +65,8 @@ struct DataConfig {
         .doc("threads that load batches ahead; 0: none, the training thread loads")
         .at_least(0)
         .at_most(256);
+    b.key("pin_memory", pin_memory)
+        .doc("for GPUs: batches lie in page-locked memory, from where they are copied while the step before computes");
     b.key("transforms", transforms)
         .doc("what is done to the field `image`, in this order")
         .identity();

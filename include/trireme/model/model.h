@@ -39,6 +39,13 @@ class Model {
   /// Whether its units have autograd::cheap_part's.
   [[nodiscard]] virtual bool marks_cheap_parts() const { return false; }
 
+  /// Checks the values of a batch on the host, before it is copied to a device, where loss() does not look at them: Error
+  /// `data_damaged`. On a CPU loss() does it.
+  virtual void check_batch(const core::Batch& batch) const;
+  /// Whether loss() may be recorded once and repeated on other values of the same shapes: its host code depends on shapes
+  /// alone, and of a batch it takes the tensors and the keys, not `samples` or `random`.
+  [[nodiscard]] virtual bool repeatable() const { return false; }
+
   /// Checks that data of these properties can be fed; throws kind `configuration` with both sides named (e.g. vocabularies).
   virtual void check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const;
 

@@ -9,11 +9,21 @@ namespace trireme::telemetry {
 
 /// What a step's time goes to. Phases exclude each other and add up to the step; `other` is what no
 /// scope covers. comm_exposed is communication that the step waits for; what overlaps with compute
-/// shows in the busy time only.
-enum class Phase : uint8_t { data, forward, backward, comm_exposed, optimizer, checkpoint, other };
-constexpr size_t phase_count = 7;
+/// shows in the busy time only. `graph` is the work of a step that a device repeats as a whole:
+/// forward, backward, communication and optimizer in one.
+enum class Phase : uint8_t {
+  data,
+  forward,
+  backward,
+  comm_exposed,
+  optimizer,
+  graph,
+  checkpoint,
+  other
+};
+constexpr size_t phase_count = 8;
 constexpr std::array<std::string_view, phase_count> phase_names{
-    "data", "forward", "backward", "comm_exposed", "optimizer", "checkpoint", "other"};
+    "data", "forward", "backward", "comm_exposed", "optimizer", "graph", "checkpoint", "other"};
 
 /// What a span is about; traces and reports group by it.
 enum class Category : uint8_t {
@@ -77,9 +87,9 @@ static_assert(static_cast<size_t>(Phase::other) + 1 == phase_count);
 /// The category under which a phase appears in a trace.
 [[nodiscard]] constexpr Category category_of(Phase phase) {
   constexpr std::array<Category, phase_count> categories{
-      Category::data_loading,  Category::forward_pass,   Category::backward_pass,
-      Category::communication, Category::optimizer_step, Category::checkpointing,
-      Category::training_loop};
+      Category::data_loading,   Category::forward_pass,  Category::backward_pass,
+      Category::communication,  Category::optimizer_step, Category::training_loop,
+      Category::checkpointing, Category::training_loop};
   return categories[static_cast<size_t>(phase)];
 }
 

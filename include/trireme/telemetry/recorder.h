@@ -7,10 +7,16 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
+#include <c10/core/Device.h>
+
 namespace trireme::telemetry {
+
+class DeviceTimeline;
 
 enum class Counter : uint8_t {
   samples,
@@ -40,14 +46,22 @@ static_assert(std::is_trivially_copyable_v<StepRecord>);
 /// What this rank does, always on: phases of steps, spans, counters, memory. Nothing here allocates
 /// or formats after construction, save one ring at a thread's first span. Passed, never global; a
 /// disabled recorder costs a branch.
+///
+/// On a device the host runs ahead, so steps and phases are measured by marks in the device's stream:
+/// phases are what the device did (or waited for) since the host entered them, and a record is there
+/// once the device has passed it.
 class Recorder {
  public:
   struct Settings {
     size_t steps = 1024;  ///< recent steps that are kept
     size_t spans_per_thread = 4096;
+    std::optional<c10::Device> device = {};  ///< that computes; nothing: the CPU
   };
   Recorder();
   explicit Recorder(const Settings& settings);
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
 
   /// Phases follow with the next step, spans at once.
   void set_enabled(bool on) { enabled_.store(on, std::memory_order_relaxed); }
@@ -57,11 +71,28 @@ class Recorder {
   /// forgotten.
   void begin_step(int64_t step);
   /// Keeps the record among the recent ones and returns it; if disabled it holds nothing but the
-  /// step.
+  /// step, on a device no times yet.
   StepRecord end_step();
 
-  /// The last `count` records at most, oldest first. On the thread of the steps.
-  [[nodiscard]] std::vector<StepRecord> recent(size_t count) const;
+  /// The last `count` records at most, oldest first, without those that the device has not passed.
+  /// On the thread of the steps.
+  [[nodiscard]] std::vector<StepRecord> recent(size_t count);
+
+  /// While it lives the step's thread leaves no marks in the device's stream, which is being
+  /// recorded: phases inside belong to the one outside.
+  class Unmarked {
+   public:
+    explicit Unmarked(Recorder& recorder) : recorder_(recorder), outer_(recorder.marks_) {
+      recorder.marks_ = false;
+    }
+    ~Unmarked() { recorder_.marks_ = outer_; }
+    Unmarked(const Unmarked&) = delete;
+    Unmarked& operator=(const Unmarked&) = delete;
+
+   private:
+    Recorder& recorder_;
+    bool outer_;
+  };
 
   /// Any thread. Counts keep running while the recorder is disabled: throughput and skips are
   /// needed anyway.
@@ -86,6 +117,8 @@ class Recorder {
   void leave(int64_t now);
   [[nodiscard]] Counts counts() const;
   [[nodiscard]] bool in_step_here() const;
+  void mark(Phase phase);
+  void read_timelines();
 
   std::atomic<bool> enabled_{true};
   std::atomic<const void*> owner_{nullptr};  // token of the thread that is in a step
@@ -105,6 +138,12 @@ class Recorder {
 
   std::vector<StepRecord> ring_;
   uint64_t steps_kept_ = 0;
+
+  const std::optional<c10::Device> device_;
+  bool marks_ = true;
+  std::vector<std::unique_ptr<DeviceTimeline>> timelines_;  // of the last steps, by step modulo their number
+  std::unique_ptr<DeviceTimeline> timeline_;                // of the step under way
+  uint64_t steps_timed_ = 0;                                // of those kept
   SpanLog spans_;
 };
 

@@ -48,7 +48,7 @@ transforms:
 
 TEST(DataConfig, WrongValuesAreRefused) {
   for (const char* text : {"last_batch: keep", "workers: -1", "sequence_length: 0",
-                           "transforms: [{name: blur}]", "pin_memory: true"})
+                           "transforms: [{name: blur}]", "prefetch_factor: 2"})
     EXPECT_EQ(testing::error_of([&] { (void)read(text); }).kind(), ErrorKind::configuration)
         << text;
 }

@@ -51,7 +51,7 @@ TEST(MetricsLine, HasExactlyTheDocumentedFields) {
   EXPECT_TRUE(json.at("grad_norm").is_null());
   EXPECT_EQ(keys(json.at("phases")),
             (std::set<std::string>{"data", "forward", "backward", "comm_exposed", "optimizer",
-                                   "checkpoint", "other"}));
+                                   "checkpoint", "graph", "other"}));
   EXPECT_EQ(keys(json.at("memory")),
             (std::set<std::string>{"allocated", "reserved", "peak", "rss"}));
   for (const char* group : {"phases", "memory"})

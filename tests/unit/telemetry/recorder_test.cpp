@@ -115,6 +115,33 @@ TEST(Recorder, KeepsTheMostRecentSteps) {
   EXPECT_EQ(recorder.recent(1)[0].step, 4);
 }
 
+// Marks in the stream of a device; that of the CPU passes them at once.
+TEST(Recorder, PhasesOfADeviceAreReadFromItsStreamAndAddUp) {
+  Recorder recorder({.device = c10::Device(c10::kCPU)});
+  for (int step = 0; step < 40; ++step) {
+    recorder.begin_step(step);
+    {
+      const PhaseScope forward(recorder, Phase::forward);
+      const PhaseScope waiting(recorder, Phase::comm_exposed);
+    }
+    const Recorder::Unmarked recorded(recorder);
+    { const PhaseScope optimizer(recorder, Phase::optimizer); }
+    const StepRecord unread = recorder.end_step();
+    EXPECT_EQ(unread.seconds, 0) << "the device may not have come so far";
+    if (step % 3 == 0) {
+      EXPECT_EQ(recorder.recent(1)[0].step, step);
+    }
+  }
+  const std::vector<StepRecord> records = recorder.recent(40);  // more than there are timelines
+  ASSERT_EQ(records.size(), 40U);
+  for (const StepRecord& record : records) {
+    EXPECT_GT(phase(record, Phase::forward), 0);
+    EXPECT_GT(phase(record, Phase::comm_exposed), 0);
+    EXPECT_EQ(phase(record, Phase::optimizer), 0) << "what is recorded leaves no marks";
+    EXPECT_NEAR(std::accumulate(record.phases.begin(), record.phases.end(), 0.0), record.seconds, 1e-9);
+  }
+}
+
 TEST(Recorder, CountsBelongToTheStepTheyFallInto) {
   Recorder recorder;
   recorder.count(Counter::tokens, 1000);

@@ -30,6 +30,17 @@ TEST(Contribution, AddsUpMicroStepsVotesAndMetrics) {
   EXPECT_THAT(values(contribution.control({.save = true, .saving = true}, 0, 2)), testing::ElementsAre(3.75, 5, 0, 1, 1, 0, 0, 3));
 }
 
+TEST(Contribution, TheWayOfDevicesGivesTheSame) {
+  for (const double loss : {1.5, std::numeric_limits<double>::infinity()}) {
+    Contribution contribution;
+    contribution.add(sums(loss, 2, 1));
+    contribution.add(sums(2.25, 3, 2));
+    const std::vector<double> here = values(contribution.control({.save = true, .saving = true}, 1, 3));
+    const at::Tensor votes = at::tensor({0.0, 1.0, 1.0}, at::kDouble);
+    EXPECT_EQ(values(contribution.control_on_device(votes, 1, 3)), here);
+  }
+}
+
 TEST(Contribution, FlagsItsOwnRankOnly) {
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     Contribution contribution;

@@ -1,0 +1,119 @@
+// What cuBLASLt and LibTorch's attention do on a GPU, beyond the contract of the operations.
+#include <trireme/ops/attention.h>
+#include <trireme/ops/fp8.h>
+#include <trireme/ops/linear.h>
+
+#include "cuda/blas/cublas_kernels.h"
+#include "gpu/device.h"
+#include "ops/reference.h"
+#include "support/weighted_results.h"
+
+#include <functional>
+#include <string>
+
+#include <ATen/ATen.h>
+
+#include <gtest/gtest.h>
+
+namespace trireme::ops {
+namespace {
+
+// Gradients where those of the result are eighths from -1 to 1, which every type holds.
+template <class F>
+Tensors results(F operation, const Tensors& in) {
+  const at::Tensor y = operation(in);
+  const at::Tensor given = (((at::arange(y.numel(), at::kLong) * 7 % 17) - 8).to(at::kDouble) / 8).view(y.sizes());
+  return results_and_gradients([&](const Tensors& t) { return Tensors{operation(t)}; }, in, {given});
+}
+
+constexpr at::ScalarType types[] = {at::kFloat, at::kBFloat16, at::kHalf};
+double tolerance_of(at::ScalarType type) { return type == at::kFloat ? 1e-5 : type == at::kHalf ? 4e-3 : 2e-2; }
+
+class OnGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!gpu::is_there()) GTEST_SKIP() << "no GPU";
+    at::manual_seed(1);
+  }
+
+  // Compared with `plain` in double precision on the CPU.
+  static void expect_agreement(const std::function<at::Tensor(const Tensors&)>& fused, const std::function<at::Tensor(const Tensors&)>& plain,
+                               const Tensors& in, at::ScalarType type, double tolerance) {
+    expect_close(results(fused, copies(in, gpu::device(), type)), results(plain, copies(copies(in, at::kCPU, type), at::kCPU, at::kDouble)),
+                 tolerance);
+  }
+};
+
+at::Tensor plain_mlp(const Tensors& in) {
+  return at::matmul(at::gelu(at::matmul(in[0], in[1]) + in[2], "tanh"), in[3]);
+}
+at::Tensor fused_mlp(const Tensors& in) { return mlp_gelu(in[0], in[1], in[2], in[3], WeightLayout::in_out); }
+
+TEST_F(OnGpu, TimedPlansComputeTheSame) {
+  cuda::CublasKernels kernels;
+  const KernelScope scope(kernels);
+  const Tensors in = {at::randn({256, 128}), at::randn({128, 512}) / 10, at::randn({512}), at::randn({512, 64}) / 20};
+  for (const bool timed : {false, true, true, false}) {
+    kernels.set_autotune(timed);
+    for (const at::ScalarType type : types) expect_agreement(fused_mlp, plain_mlp, in, type, tolerance_of(type));
+  }
+}
+
+TEST_F(OnGpu, PlansDoNotRememberAddresses) {
+  const Tensors in = {at::randn({64, 32}), at::randn({32, 48}), at::randn({48}), at::randn({48, 16})};
+  Tensors kept;
+  for (int i = 0; i < 3; ++i) {
+    expect_agreement(fused_mlp, plain_mlp, in, at::kBFloat16, 2e-2);
+    kept.push_back(at::empty({1 << 20}, at::TensorOptions(gpu::device())));
+  }
+}
+
+TEST_F(OnGpu, RowsThatAreNotAligned) {
+  const auto shifted = [](const Tensors& in) {
+    const at::Tensor w = at::cat({at::zeros({1}, in[1].options()), in[1].flatten()}).narrow(0, 1, in[1].numel()).view(in[1].sizes());
+    return linear(in[0], w, in[2], WeightLayout::in_out);
+  };
+  const auto plain = [](const Tensors& in) { return at::matmul(in[0], in[1]) + in[2]; };
+  for (const int64_t out : {40, 41})
+    expect_agreement(shifted, plain, {at::randn({33, 24}), at::randn({24, out}), at::randn({out})}, at::kBFloat16, 2e-2);
+}
+
+TEST_F(OnGpu, TheSameBitsEachTime) {
+  const Tensors in = copies({at::randn({4096, 64}), at::randn({64, 64}), at::randn({64}), at::randn({64, 64})}, gpu::device(), at::kBFloat16);
+  const Tensors first = results(fused_mlp, in);
+  for (int i = 0; i < 5; ++i) {
+    const Tensors again = results(fused_mlp, in);
+    for (size_t k = 0; k < first.size(); ++k) EXPECT_TRUE(at::equal(first[k], again[k])) << k;
+  }
+}
+
+TEST_F(OnGpu, AttentionAgreesWithTheReference) {
+  for (const bool timed : {false, true}) {
+    set_attention_autotune(timed);
+    for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf})
+      for (const int64_t length : {1, 64, 100, 257})
+        for (const int64_t width : {16, 64, 128}) {
+          // A batch of its own for each setting: kernels are remembered by shape.
+          const Tensors in = {at::randn({timed ? 2 : 3, length, 3 * 2 * width})};
+          expect_agreement([](const Tensors& t) { return causal_attention(t[0], 2); },
+                           [](const Tensors& t) { return reference::causal_attention(t[0], 2); }, in, type,
+                           type == at::kFloat ? 1e-4 : 3e-2);
+        }
+  }
+  set_attention_autotune(false);
+}
+
+TEST_F(OnGpu, Fp8AgreesWithPlainProducts) {
+  const std::string capability = device::backend_of(c10::kCUDA)->devices().at(0).capability;
+  if (capability < "8.9" && capability.size() == 3) GTEST_SKIP() << "no 8-bit products on compute capability " << capability;
+  for (const WeightLayout layout : {WeightLayout::in_out, WeightLayout::out_in})
+    for (const int64_t rows : {64, 37}) {
+      const bool out_in = layout == WeightLayout::out_in;
+      const Tensors in = {at::randn({rows, 64}), out_in ? at::randn({96, 64}) : at::randn({64, 96}), at::randn({96})};
+      expect_agreement([&](const Tensors& t) { return linear_fp8(t[0], t[1], t[2], layout); },
+                       [&](const Tensors& t) { return at::matmul(t[0], out_in ? t[1].t() : t[1]) + t[2]; }, in, at::kBFloat16, 0.1);
+    }
+}
+
+}  // namespace
+}  // namespace trireme::ops
