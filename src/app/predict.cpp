@@ -28,10 +28,10 @@ struct Arguments {
 };
 
 /// The scores of the token that follows the prompt, for comparisons with other programs.
-void print_logits(model::LanguageModel& language_model, std::vector<int64_t>& prompt) {
+void print_logits(model::LanguageModel& language_model, std::vector<int64_t>& prompt, c10::Device device) {
   if (prompt.empty()) throw Error(ErrorKind::usage, "--logits needs a prompt that is not empty");
   const at::Tensor tokens_1T = at::from_blob(prompt.data(), {1, static_cast<int64_t>(prompt.size())}, at::kLong);
-  const at::Tensor logits_V = language_model.next_logits(tokens_1T).cpu().contiguous().view(-1);
+  const at::Tensor logits_V = language_model.next_logits(tokens_1T.to(device)).cpu().contiguous().view(-1);
   const float* values = logits_V.const_data_ptr<float>();
   fmt::print("{}\n", nlohmann::json{{"logits", std::vector<float>(values, values + logits_V.numel())}}.dump());
 }
@@ -49,11 +49,11 @@ int predict(const Arguments& arguments) {
   std::vector<int64_t> prompt;
   for (const char c : arguments.prompt) prompt.push_back(static_cast<unsigned char>(c));
   if (arguments.logits) {
-    print_logits(*language_model, prompt);
+    print_logits(*language_model, prompt, restored.device);
     return 0;
   }
   std::fputs(arguments.prompt.c_str(), stdout);
-  infer::generate([&](const at::Tensor& tokens) { return language_model->next_logits(tokens); }, std::move(prompt),
+  infer::generate([&](const at::Tensor& tokens) { return language_model->next_logits(tokens.to(restored.device)); }, std::move(prompt),
                   language_model->context_length(), arguments.sampling, [](int64_t token) {
                     std::fputc(static_cast<int>(token), stdout);
                     std::fflush(stdout);

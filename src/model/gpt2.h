@@ -21,6 +21,7 @@ class Gpt2 final : public Model, public LanguageModel {
   [[nodiscard]] std::vector<autograd::Unit*> units() override;
   [[nodiscard]] double nominal_weight_per_sample() const override;
   [[nodiscard]] bool marks_cheap_parts() const override { return true; }
+  [[nodiscard]] bool supports_fp8() const override { return true; }
   /// The length of the latest batch's sequences; before the first one, n_positions.
   [[nodiscard]] int64_t tokens_per_sample() const override { return sequence_length_; }
   void check_batch(const core::Batch& batch) const override;

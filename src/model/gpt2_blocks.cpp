@@ -5,6 +5,7 @@
 #include <trireme/ops/bias.h>
 #include <trireme/ops/dropout.h>
 #include <trireme/ops/embedding.h>
+#include <trireme/ops/fp8.h>
 #include <trireme/ops/gelu.h>
 #include <trireme/ops/linear.h>
 #include <trireme/ops/norm.h>
@@ -95,6 +96,7 @@ class TransformerBlock final : public Block {
         heads_(s.n_head),
         dropout_(s.dropout),
         epsilon_(s.layer_norm_epsilon),
+        fp8_(context.fp8),
         site_(context.scope) {
     // Projections that add to the residual start smaller, so that the sum over all layers keeps its
     // variance.
@@ -112,7 +114,7 @@ class TransformerBlock final : public Block {
   Tensors forward(const Tensors& inputs) override {
     const at::Tensor& x_BTC = inputs.at(0);
     const at::Tensor keys_B = dropout_ > 0.0 ? inputs.at(1) : at::Tensor();
-    if (fuses(x_BTC) && !autograd::SelectiveScope::open()) return {fused(x_BTC, keys_B)};
+    if (fp8_ || (fuses(x_BTC) && !autograd::SelectiveScope::open())) return {fused(x_BTC, keys_B)};
     const at::Tensor qkv_BTM = normed_and_projected(x_BTC, ln_1_, c_attn_, ".ln_1");
     const at::Tensor a_BTC = attention(qkv_BTM, keys_B);
     const at::Tensor y_BTC = add_projected(x_BTC, a_BTC, attn_c_proj_, keys_B, ".attn");
@@ -133,12 +135,17 @@ class TransformerBlock final : public Block {
   // The residual is added by the norm that reads the sum, biases by the products, the last one where the residual is added.
   [[nodiscard]] at::Tensor fused(const at::Tensor& x_BTC, const at::Tensor& keys_B) const {
     constexpr ops::WeightLayout layout = ops::WeightLayout::in_out;
+    const auto linear = [this](const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+      return fp8_ ? ops::linear_fp8(x, weight, bias, layout) : ops::linear(x, weight, bias, layout);
+    };
     const at::Tensor n_BTC = ops::layer_norm(x_BTC, {}, ln_1_.weight, ln_1_.bias, epsilon_).y;
-    const at::Tensor qkv_BTM = ops::linear(n_BTC, c_attn_.weight, c_attn_.bias, layout);
+    const at::Tensor qkv_BTM = linear(n_BTC, c_attn_.weight, c_attn_.bias);
     const at::Tensor a_BTC =
-        dropped(ops::linear(attention(qkv_BTM, keys_B), attn_c_proj_.weight, attn_c_proj_.bias, layout), keys_B, ".attn");
+        dropped(linear(attention(qkv_BTM, keys_B), attn_c_proj_.weight, attn_c_proj_.bias), keys_B, ".attn");
     const ops::Normed m = ops::layer_norm(a_BTC, x_BTC, ln_2_.weight, ln_2_.bias, epsilon_);
-    const at::Tensor h_BTC = ops::mlp_gelu(m.y, c_fc_.weight, c_fc_.bias, mlp_c_proj_.weight, layout);
+    const at::Tensor h_BTC =
+        fp8_ ? linear(ops::gelu_tanh(linear(m.y, c_fc_.weight, c_fc_.bias)), mlp_c_proj_.weight, {})
+             : ops::mlp_gelu(m.y, c_fc_.weight, c_fc_.bias, mlp_c_proj_.weight, layout);
     if (keys_B.defined()) return m.sum + dropped(h_BTC + mlp_c_proj_.bias, keys_B, ".mlp");
     return ops::add_bias(m.sum, h_BTC, mlp_c_proj_.bias);
   }
@@ -212,6 +219,7 @@ class TransformerBlock final : public Block {
   int64_t heads_;
   double dropout_;
   double epsilon_;
+  bool fp8_;
   std::string site_;
   Affine ln_1_, c_attn_, attn_c_proj_, ln_2_, c_fc_, mlp_c_proj_;
 };

@@ -115,6 +115,8 @@ class OnlyThis {
 };
 
 bool can_run(FusedAttention kernel, const Heads& x) {
+  // LibTorch would choose flash attention for other widths too, after it has padded them.
+  if (x.q.size(3) % 8 != 0) return false;
   const OnlyThis scope(kernel);
   const auto choice = static_cast<at::SDPBackend>(at::_fused_sdp_choice(x.q, x.k, x.v, {}, 0.0, true));
   return choice == (kernel == FusedAttention::cudnn ? at::SDPBackend::cudnn_attention : at::SDPBackend::flash_attention);

@@ -58,8 +58,17 @@ class Packing {
 
 }  // namespace
 
-BucketSizes bucket_sizes(const ParallelConfig& config, int64_t total_bytes) {
+Link usual_gpu_link(bool one_host) {
+  return one_host ? Link{28e-6, 274e9} : Link{0.5e-3, 205e9};
+}
+
+BucketSizes bucket_sizes(const ParallelConfig& config, int64_t total_bytes,
+                         const std::optional<Link>& link) {
   int64_t bytes = std::clamp(total_bytes / 16, mib, 25 * mib);
+  if (link)
+    bytes = std::clamp(std::llround(std::sqrt(link->latency_seconds * link->bytes_per_second *
+                                              static_cast<double>(total_bytes))),
+                       4LL * mib, 256LL * mib);
   if (const double* const number = std::get_if<double>(&config.bucket_mib))
     bytes = std::max<int64_t>(1, std::llround(*number * static_cast<double>(mib)));
   return {bytes, std::min(bytes, mib), std::min(bytes, mib)};

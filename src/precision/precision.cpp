@@ -26,6 +26,14 @@ Precision resolve(const PrecisionConfig& config, at::DeviceType device, bool has
   result.reduce = config.reduce == "bf16" ? at::kBFloat16 : at::kFloat;
   result.growth_interval = config.growth_interval;
 
+  result.fp8 = config.fp8;
+  if (config.fp8 && (result.compute == at::kHalf || config.mode == "autocast"))
+    throw Error(ErrorKind::configuration,
+                fmt::format("precision.fp8: true goes with bfloat16 or float32 parameters, not with {}",
+                            config.mode == "autocast" ? "precision.mode: autocast"
+                                                      : "precision.compute: fp16"),
+                "set precision.mode: parameters and precision.compute: bf16");
+
   if (config.mode == "autocast") {
     if (config.compute == "fp32")
       throw Error(ErrorKind::configuration, "precision: autocast to fp32 changes nothing",

@@ -1,14 +1,18 @@
 #include "trainer/build.h"
 
+#include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <variant>
 
+#include <fmt/format.h>
+
 #include <trireme/comm/device_communicator.h>
 #include <trireme/core/log.h>
+#include <trireme/data/open.h>
 #include <trireme/device/backend.h>
 #include <trireme/device/optimization.h>
-#include <trireme/data/open.h>
 #include <trireme/optim/groups.h>
 #include <trireme/parallel/bucket_plan.h>
 #include <trireme/parallel/gradient_reducer.h>
@@ -74,6 +78,24 @@ void check_strategy(const RunConfig& config, model::Model& model) {
                  "memory");
 }
 
+void check_fp8(const precision::Precision& precision, const model::Model& model, at::Device device) {
+  if (!precision.fp8) return;
+  if (!model.supports_fp8())
+    throw Error(ErrorKind::configuration, "precision.fp8: this model does not compute in 8 bits", "use model.name: gpt2, or precision.fp8: false");
+  const device::Backend* const backend = device::backend_of(device.type());
+  if (backend == nullptr) return;
+  const device::Accelerator& one = backend->devices().at(static_cast<size_t>(device.index()));
+  if (!one.has_fp8)
+    throw Error(ErrorKind::environment, fmt::format("precision.fp8: {} (capability {}) has no 8-bit matrix units", one.name, one.capability),
+                "use a GPU of capability 8.9 or more, or precision.fp8: false");
+}
+
+std::optional<parallel::Link> link_of(comm::World& world, at::Device device) {
+  if (device.is_cpu()) return {};
+  const auto& ranks = world.ranks();
+  return parallel::usual_gpu_link(std::ranges::all_of(ranks, [&](const comm::RankInfo& rank) { return rank.host == ranks[0].host; }));
+}
+
 using Recompute = autograd::Unit::Activations::Recompute;
 
 Recompute recompute_of(const parallel::ParallelConfig& config, size_t unit) {
@@ -118,6 +140,7 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
   parts.model = model::create_model(config.model);
   parts.model->check_data(data.properties());
   check_strategy(config, *parts.model);
+  check_fp8(parts.precision, *parts.model, device);
   std::optional<InitialWeights> initial;
   if (config.model.weights && weights == Weights::as_configured) initial.emplace(config.model, *config.model.weights);
   std::unique_ptr<parallel::ShardedParameters> sharded;
@@ -143,7 +166,7 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
     parallel::broadcast_parameters(*all, built, unit.buffers());
     sharded->add(unit);
   };
-  parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config)}, fill);
+  parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config), .fp8 = parts.precision.fp8}, fill);
   parts.buffers = parts.model->buffers();
   set_activations(config.parallel, parts);
   if (parts.model->tokens_per_sample() > 0) parts.tokens_per_sample = sequence_length(config).value_or(0);
@@ -159,7 +182,7 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
     parallel::broadcast_parameters(*all, parts.parameters, parts.buffers);
     parts.data_parallel = std::make_unique<parallel::GradientReducer>(
         all, trainable,
-        parallel::bucket_sizes(config.parallel, core::elements(trainable) * static_cast<int64_t>(sizeof(float))),
+        parallel::bucket_sizes(config.parallel, core::elements(trainable) * static_cast<int64_t>(sizeof(float)), link_of(world, device)),
         parts.precision.reduce);
   }
   parts.optimizer = optim::make_optimizer(config.optim, parts.parameters, std::move(add_over_shards));

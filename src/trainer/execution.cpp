@@ -1,6 +1,7 @@
 #include "trainer/execution.h"
 
 #include <algorithm>
+#include <variant>
 
 #include <fmt/format.h>
 
@@ -24,6 +25,8 @@ std::string obstacle(const RunConfig& config, c10::DeviceType device, bool repea
   if (config.parallel.strategy != "ddp")
     return fmt::format("parallel.strategy: {} takes and gives memory within a step", config.parallel.strategy);
   if (config.parallel.activations == "host") return "parallel.activations: host moves memory within a step";
+  if (const auto* what = std::get_if<std::string>(&config.parallel.recompute); what == nullptr || *what != "none")
+    return "parallel.recompute looks at the state of random generators, which a recording does not allow";
   return {};
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -16,6 +17,7 @@ namespace {
 constexpr size_t decision_lag_steps = 2;
 /// Rank 0 looks for control files no more often: they may lie on a file system shared by thousands.
 constexpr std::chrono::milliseconds requests_every{200};
+constexpr std::chrono::microseconds device_look_every{50};
 
 data::LoaderSettings loader_settings(const RunConfig& config, const comm::World& world, const BatchLayout& layout, at::Device device) {
   return {.rank = world.rank(),
@@ -126,8 +128,7 @@ void Loop::check_metric() const {
 void Loop::decide_oldest() {
   const PublishedStep step = std::move(pending_.front());
   pending_.pop_front();
-  step.arrived.wait_on_host();
-  if (const auto poisoned = context_.parts.ranks->poisoned()) throw *poisoned;
+  wait_for(step);
   const Agreed agreed = read_control(step.control, all_.size());
   if (step.nonfinite.item<float>() != 0) {
     state_.skipped += 1;
@@ -149,6 +150,18 @@ void Loop::decide_oldest() {
     if (const auto result = context_.checkpoints.advance()) note_save(*result, /*must_succeed=*/false);
   }
   context_.monitor.step(step, agreed, state_.skipped);
+}
+
+/// Not in the driver, which takes a core and does not come back from a device that hangs.
+void Loop::wait_for(const PublishedStep& step) const {
+  const auto check_ranks = [&] {
+    if (const auto poisoned = context_.parts.ranks->poisoned()) throw *poisoned;
+  };
+  while (!step.arrived.reached()) {
+    check_ranks();
+    std::this_thread::sleep_for(device_look_every);
+  }
+  check_ranks();
 }
 
 void Loop::decide_all() {

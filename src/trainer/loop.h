@@ -59,6 +59,7 @@ class Loop {
  private:
   void train_one_step();
   void decide_oldest();
+  void wait_for(const PublishedStep& step) const;
   void decide_all();
   void check_metric() const;
   void judge_nonfinite(const PublishedStep& step, const Agreed& agreed, const std::string& where);

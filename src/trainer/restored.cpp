@@ -45,7 +45,7 @@ RestoredModel configured_model(const std::filesystem::path& file, const std::vec
   made.device = device::select(config.device, local_rank);
   made.precision = resolve_precision(config, made.device);
   made.model = model::create_model(config.model);
-  made.model->build({.device = made.device, .dtype = made.precision.parameters, .random = initial_random(config)});
+  made.model->build({.device = made.device, .dtype = made.precision.parameters, .random = initial_random(config), .fp8 = made.precision.fp8});
   if (config.model.weights) {
     const InitialWeights weights(config.model, *config.model.weights);
     weights.copy_into(made.model->parameters());
@@ -70,7 +70,7 @@ RestoredModel restore_model(const std::filesystem::path& path, const std::string
   restored.precision = resolve_precision(config, restored.device);
   restored.step = reader.integer("run/step");
   restored.model = model::create_model(config.model);
-  restored.model->build({.device = restored.device, .dtype = restored.precision.parameters});
+  restored.model->build({.device = restored.device, .dtype = restored.precision.parameters, .fp8 = restored.precision.fp8});
   load_model_state(reader, restored.model->parameters(), restored.model->buffers());
   restored.model->set_training(false);
   return restored;

@@ -11,6 +11,7 @@
 #include <trireme/report/run_paths.h>
 #include <trireme/telemetry/memory.h>
 
+#include "model/registry.h"
 #include "trainer/agreement.h"
 #include "trainer/compute.h"
 #include "trainer/loop.h"
@@ -60,6 +61,8 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
                 "start all ranks with the same file and overrides");
   const Compute compute = prepare_compute(config, world);
   const at::Device device = compute.device;
+  // Wishes that cannot be met are refused before anything is written.
+  const Execution execution = plan_execution(config, device.type(), model::create_model(config.model)->repeatable());
 
   const report::RunPaths paths{config.run.dir};
   take_folder(paths, world, status);
@@ -135,8 +138,7 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   checkpoints.forecast();
   checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
-  const std::unique_ptr<StepGraphs> graphs = make_graphs(
-      plan_execution(config, device.type(), parts.model->repeatable()), device, config.run.deterministic);
+  const std::unique_ptr<StepGraphs> graphs = make_graphs(execution, device, config.run.deterministic);
   UnitStatistics unit_statistics(*parts.model, device);
   Loop loop({config, world, parts, data, layout, graphs.get(), sampler, steps, state, early_stopping, recorder, unit_statistics, monitor, checkpoints,
              status, signals, status.lock.get(), paths.control()});

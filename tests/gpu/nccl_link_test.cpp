@@ -227,6 +227,8 @@ TEST_F(NcclLinkOf, TheWatchSeesToAllOfIt) {
   watch.replayed(/*device=*/0, nullptr);
   while (!used->health().poisoned()) std::this_thread::yield();
   EXPECT_THAT(used->health().reason()->message(), HasSubstr("the collectives of a recorded graph"));
+  EXPECT_EQ(kind_thrown([&] { watch.will_replay(/*device=*/0); }), ErrorKind::hang);
+  watch.will_replay(/*device=*/1);
   EXPECT_FALSE(unused->health().poisoned());
   for (const auto& link : {used, unused}) link->retire();
   watch.wake();

@@ -59,6 +59,24 @@ TEST_F(OnGpu, TimedPlansComputeTheSame) {
   }
 }
 
+// What is refused is done in two steps, which no result shows. The layouts are those of GPT-2 ([in, out]) and torch.nn.Linear.
+TEST_F(OnGpu, EpiloguesAreFused) {
+  constexpr int64_t rows = 256, in = 128, out = 512;
+  cuda::BlasLt products;
+  const auto of = [](at::IntArrayRef sizes) { return at::zeros(sizes, at::TensorOptions(gpu::device()).dtype(at::kBFloat16)); };
+  const at::Tensor x = of({rows, in}), y = of({rows, out}), weight = of({in, out}), bias = of({out}), aux = of({rows, out});
+  const auto fuses = [&](const cuda::Product& product, const at::Tensor& a, const at::Tensor& b, const at::Tensor& d) {
+    return products.run(product, {a.data_ptr(), b.data_ptr(), d.data_ptr(), bias.data_ptr(), aux.data_ptr()});
+  };
+  for (const bool transposed : {false, true}) {
+    const cuda::LinearShape shape{cuda::Element::bfloat16, false, rows, in, out, transposed};
+    EXPECT_TRUE(fuses(linear_product(shape, cuda::Epilogue::bias), weight, x, y)) << transposed;
+    EXPECT_TRUE(fuses(linear_product(shape, cuda::Epilogue::bias_gelu), weight, x, y)) << transposed;
+    EXPECT_TRUE(fuses(input_gradient_product(shape, cuda::Epilogue::gelu_gradient), weight, y, x)) << transposed;
+    EXPECT_TRUE(fuses(weight_gradient_product(shape, true), transposed ? x : y, transposed ? y : x, weight)) << transposed;
+  }
+}
+
 TEST_F(OnGpu, PlansDoNotRememberAddresses) {
   const Tensors in = {at::randn({64, 32}), at::randn({32, 48}), at::randn({48}), at::randn({48, 16})};
   Tensors kept;
@@ -92,7 +110,7 @@ TEST_F(OnGpu, AttentionAgreesWithTheReference) {
     set_attention_autotune(timed);
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf})
       for (const int64_t length : {1, 64, 100, 257})
-        for (const int64_t width : {16, 64, 128}) {
+        for (const int64_t width : {16, 20, 64, 128}) {
           // A batch of its own for each setting: kernels are remembered by shape.
           const Tensors in = {at::randn({timed ? 2 : 3, length, 3 * 2 * width})};
           expect_agreement([](const Tensors& t) { return causal_attention(t[0], 2); },

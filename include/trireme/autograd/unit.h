@@ -21,6 +21,8 @@ struct BuildContext {
   at::Device device = at::Device(at::kCPU);
   at::ScalarType dtype = at::kFloat;
   core::RandomKey random;
+  /// Matrix products of blocks take 8-bit operands (ops::linear_fp8), where the model can.
+  bool fp8 = false;
   /// Name of the unit that is being built; set by Unit::build.
   std::string scope;
 };

@@ -20,6 +20,7 @@ struct Accelerator {
   int64_t memory_bytes = 0;
   int multiprocessors = 0;
   bool has_bf16 = false;    ///< computes in bfloat16
+  bool has_fp8 = false;     ///< has 8-bit matrix units
   std::vector<int> near_cores;  ///< CPUs of its NUMA node; empty where unknown
 };
 

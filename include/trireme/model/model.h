@@ -36,6 +36,8 @@ class Model {
   /// What throughput is reported in besides samples: tokens of one sample, 0 if the model has none.
   [[nodiscard]] virtual int64_t tokens_per_sample() const { return 0; }
 
+  /// Whether its units heed BuildContext::fp8.
+  [[nodiscard]] virtual bool supports_fp8() const { return false; }
   /// Whether its units have autograd::cheap_part's.
   [[nodiscard]] virtual bool marks_cheap_parts() const { return false; }
 

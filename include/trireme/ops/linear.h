@@ -17,8 +17,9 @@ enum class WeightLayout {
 [[nodiscard]] at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout);
 
 /// gelu_tanh(x W_in + b_in) W_out: an MLP but for its last bias, which ops::add_bias adds where the result is read next. Saves
-/// x, what gelu is applied to and, unless `recompute_activation`, its result, which costs one elementwise pass to make again;
-/// gradients are the same bits either way.
+/// x, what gelu is applied to and, unless `recompute_activation`, its result, which costs one elementwise pass to make again.
+/// Gradients are the same bits either way, but for that of w_out where gelu is fused into the first product, which applies it
+/// before rounding.
 [[nodiscard]] at::Tensor mlp_gelu(const at::Tensor& x, const at::Tensor& w_in, const at::Tensor& b_in, const at::Tensor& w_out,
                                   WeightLayout layout, bool recompute_activation = false);
 

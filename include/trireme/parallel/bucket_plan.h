@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -17,8 +18,21 @@ struct BucketSizes {
   int64_t last_bytes = 0;
 };
 
-/// The configuration's sizes for gradients of `total_bytes`.
-[[nodiscard]] BucketSizes bucket_sizes(const ParallelConfig& config, int64_t total_bytes);
+/// What a ring all-reduce of S bytes takes over a link: latency + S / bandwidth.
+struct Link {
+  double latency_seconds = 0;
+  double bytes_per_second = 0;
+};
+/// A usual link between GPUs: of one host (eight H100 by NVLink) or of several (4 x 8 H100, 50 GB/s
+/// a GPU); fits of published NCCL measurements. Not measured at the start of a run on purpose:
+/// sizes that change from run to run change the order in which NCCL adds, and with it the bits.
+[[nodiscard]] Link usual_gpu_link(bool one_host);
+
+/// The configuration's sizes for gradients of `total_bytes`. Where they are automatic: without a
+/// link (ranks on CPUs) a sixteenth of all, 1 to 25 MiB; else sqrt(latency * bandwidth * total),
+/// where buckets are small enough to overlap and large enough to be fast, 4 to 256 MiB.
+[[nodiscard]] BucketSizes bucket_sizes(const ParallelConfig& config, int64_t total_bytes,
+                                       const std::optional<Link>& link = {});
 
 /// Where one parameter's gradient lies in the flat buffer, in elements.
 struct Slot {

@@ -50,7 +50,7 @@ struct ParallelConfig {
         .one_of({"plain", "bf16", "int8", "host"})
         .identity();
     b.key("bucket_mib", bucket_mib)
-        .doc("gradients that travel together: auto (a sixteenth of all, 1 to 25) or a number")
+        .doc("gradients that travel together: auto (by their size and where the ranks are) or a number")
         .one_of({"auto"})
         .above(0)
         .at_most(1 << 20)

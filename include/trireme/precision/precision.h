@@ -14,6 +14,7 @@ struct Precision {
   at::ScalarType parameters = at::kFloat;  ///< what the model is built in
   at::ScalarType reduce = at::kFloat;      ///< what gradients travel in
   bool autocast = false;
+  bool fp8 = false;  ///< products of the model's blocks with 8-bit operands
   LossScale loss_scale = LossScale::off;
   double initial_scale = 1.0;
   int64_t growth_interval = 2000;

@@ -1,6 +1,7 @@
 #include "cuda/blas/blas_lt.h"
 
 #include <trireme/core/error.h>
+#include <trireme/core/log.h>
 
 #include <algorithm>
 #include <array>
@@ -134,6 +135,41 @@ class Preference {
   cublasLtMatmulPreference_t handle_ = nullptr;
 };
 
+/// What is done first where an epilogue is not fused.
+Epilogue without_fusion(Epilogue epilogue) { return epilogue == Epilogue::bias_gelu ? Epilogue::bias : Epilogue::none; }
+
+/// Bytes that the kernels behind it then read and write: gelu, gelu's gradient and sums of its result, or sums of an operand.
+double bytes_apart(const Product& p) {
+  const double size = p.type == Element::float32 ? 4 : 2;
+  const auto elements = [](int64_t rows, int64_t columns) { return static_cast<double>(rows) * static_cast<double>(columns); };
+  switch (p.epilogue) {
+    case Epilogue::bias_gelu:
+      return 2 * size * elements(p.m, p.n);
+    case Epilogue::gelu_gradient:
+      return 4 * size * elements(p.m, p.n);
+    case Epilogue::row_sums_of_a:
+      return size * elements(p.m, p.k);
+    case Epilogue::row_sums_of_b:
+      return size * elements(p.n, p.k);
+    case Epilogue::none:
+    case Epilogue::bias:
+      break;
+  }
+  return 0;
+}
+
+/// Of the current device's memory, as far as kernels reach it; 0 if it cannot be asked.
+double bytes_per_millisecond() {
+  int kilohertz = 0, bits = 0;
+  const auto device = static_cast<int>(at::cuda::current_device());
+  if (cudaDeviceGetAttribute(&kilohertz, cudaDevAttrMemoryClockRate, device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&bits, cudaDevAttrGlobalMemoryBusWidth, device) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return 0;
+  }
+  return 0.85 * 2.0 * kilohertz * bits / 8;
+}
+
 bool is_capturing() { return c10::cuda::currentStreamCaptureStatusMayInitCtx() != c10::cuda::CaptureStatus::None; }
 
 }  // namespace
@@ -193,6 +229,7 @@ struct BlasLt::Plan {
   Layout a, b, d;
   std::optional<cublasLtMatmulAlgo_t> algorithm;  // none: the library cannot do it
   bool timed = false;
+  std::optional<float> milliseconds;  // of the algorithm, if it was timed
 };
 
 BlasLt::BlasLt() = default;
@@ -221,6 +258,9 @@ BlasLt::Plan& BlasLt::planned(cublasLtHandle_t handle, const Key& key, const Ope
   const auto proposals = plan->proposals(handle, key, may_time ? candidates : 1);
   plan->algorithm.reset();
   if (!proposals.empty()) plan->algorithm = proposals.front().algo;
+  else
+    log::debug("cuBLASLt cannot do a product of {} x {} x {} with epilogue {}", key.product.m, key.product.n, key.product.k,
+               static_cast<int>(key.product.epilogue));
   if (may_time) {
     std::optional<float> least;
     for (const auto& proposal : proposals) {
@@ -230,8 +270,27 @@ BlasLt::Plan& BlasLt::planned(cublasLtHandle_t handle, const Key& key, const Ope
       plan->algorithm = proposal.algo;
     }
     plan->timed = true;
+    plan->milliseconds = least;
+    if (bytes_apart(key.product) > 0 && least && !is_worth_fusing(handle, key, operands, workspace, *least)) plan->algorithm.reset();
   }
   return *plan;
+}
+
+bool BlasLt::is_worth_fusing(cublasLtHandle_t handle, Key key, Operands operands, void* workspace, float milliseconds) {
+  const double bytes = bytes_apart(key.product), speed = bytes_per_millisecond();
+  const Product fused = key.product;
+  key.product.epilogue = without_fusion(fused.epilogue);
+  operands.aux = nullptr;
+  if (key.product.epilogue == Epilogue::none) operands.bias = nullptr;
+  key.aux = alignment_of(operands.aux);
+  key.bias = alignment_of(operands.bias);
+  const Plan& first = planned(handle, key, operands, workspace);
+  if (!first.algorithm || !first.milliseconds || speed <= 0) return true;
+  const double apart = *first.milliseconds + bytes / speed;
+  const bool worth = milliseconds <= apart;
+  log::debug("a product of {} x {} x {} with epilogue {}: {:.3f} ms in one, about {:.3f} ms apart", fused.m, fused.n, fused.k,
+             static_cast<int>(fused.epilogue), milliseconds, apart);
+  return worth;
 }
 
 bool BlasLt::run(const Product& product, const Operands& operands) {

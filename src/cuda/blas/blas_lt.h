@@ -15,9 +15,9 @@
 namespace trireme::cuda {
 
 /// Matrix products by cuBLASLt. Each kind of call is planned once and remembered: its descriptors, and the algorithm that the
-/// library's heuristic puts first or, while autotune is on, that was fastest of the first 8 on the operands at hand. Bits are
-/// the same for the same plan: algorithms that add up in an order of their own are not asked for. Thread-safe; can be recorded
-/// in a graph, where nothing is timed.
+/// library's heuristic puts first or, while autotune is on, that was fastest of the first 8 on the operands at hand; an epilogue
+/// that then takes longer than what it saves is refused. Bits are the same for the same plan: algorithms that add up in an order
+/// of their own are not asked for. Thread-safe; can be recorded in a graph, where nothing is timed.
 class BlasLt final : public MatrixProducts {
  public:
   BlasLt();
@@ -36,6 +36,8 @@ class BlasLt final : public MatrixProducts {
     auto operator<=>(const Key&) const = default;
   };
   Plan& planned(cublasLtHandle_t handle, const Key& key, const Operands& operands, void* workspace);
+  /// Whether this epilogue, `milliseconds` with its product, beats the product alone and kernels behind it.
+  bool is_worth_fusing(cublasLtHandle_t handle, Key key, Operands operands, void* workspace, float milliseconds);
   void* workspace();
 
   std::mutex mutex_;  // descriptors hold the addresses of the call that is being enqueued

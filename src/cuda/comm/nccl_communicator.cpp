@@ -361,6 +361,8 @@ comm::CommunicatorPtr make_nccl_communicator(const comm::CommunicatorPtr& ranks,
   if (any_gpu_is_shared(all))
     for (const auto& [key, value] : sharing_environment(mine))
       ::setenv(key.c_str(), value.c_str(), /*overwrite=*/0);
+  // Else NCCL's ranks talk to each other while a graph is recorded, and wait for those that record none at that step.
+  ::setenv("NCCL_GRAPH_REGISTER", "0", /*overwrite=*/0);
 
   const ncclUniqueId id = agree_on_id(*ranks);
   const c10::cuda::CUDAGuard guard(device);

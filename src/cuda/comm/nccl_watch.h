@@ -32,6 +32,9 @@ class Watch {
     std::unique_lock<std::mutex> asking_;
   };
 
+  /// A graph is about to be enqueued: Error if a communicator that it may use is poisoned, and
+  /// about to be aborted or gone.
+  void will_replay(int device);
   /// A graph with collectives was enqueued on this stream of the device: from now on the deadline
   /// of their communicators runs for it, as for operations that were issued.
   void replayed(int device, cudaStream_t stream);

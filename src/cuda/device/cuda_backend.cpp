@@ -48,6 +48,7 @@ device::Accelerator describe(const cudaDeviceProp& properties) {
           .memory_bytes = static_cast<int64_t>(properties.totalGlobalMem),
           .multiprocessors = properties.multiProcessorCount,
           .has_bf16 = properties.major >= 8,
+          .has_fp8 = properties.major > 8 || (properties.major == 8 && properties.minor >= 9),
           .near_cores = cores_near(properties)};
 }
 

@@ -2,6 +2,8 @@
 
 #include <trireme/core/error.h>
 
+#include "cuda/comm/nccl_watch.h"
+
 #include <string>
 
 #include <ATen/core/CachingHostAllocator.h>
@@ -55,6 +57,9 @@ void CudaGraph::record(const std::function<void()>& body) {
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index_));
   if (c10::cuda::getCurrentCUDAStream() == c10::cuda::getDefaultCUDAStream())
     throw cannot_record("the current stream is the device's default one");
+  // What eager steps left in the allocator's cache serves no recording, and the allocator does not give it back during one.
+  c10::cuda::CUDACachingAllocator::emptyCache();
+  const Watch::Pause nobody_asks;
   try {
     // Only this thread's unsafe calls end the capture: the threads of the loader go on allocating.
     graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
@@ -66,7 +71,7 @@ void CudaGraph::record(const std::function<void()>& body) {
     throw;
   } catch (const c10::OutOfMemoryError&) {
     graph_.abandon();
-    throw;
+    throw cannot_record("the device's memory does not hold it beside what is there already");
   } catch (const c10::Error& error) {
     const std::string reason = error.what_without_backtrace();
     graph_.abandon();
@@ -84,7 +89,10 @@ void CudaGraph::record(const std::function<void()>& body) {
 void CudaGraph::replay() {
   check(recorded_, "a graph is recorded before it is replayed");
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index_));
+  Watch& watch = Watch::of_process();
+  watch.will_replay(index_);
   graph_.replay();
+  watch.replayed(index_, c10::cuda::getCurrentCUDAStream().stream());
 }
 
 }  // namespace trireme::cuda

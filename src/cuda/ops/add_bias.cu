@@ -8,6 +8,21 @@ namespace trireme::cuda {
 
 namespace {
 
+// Of the bias, which all rows read: it may stay in the cache.
+template <int size, class T>
+__device__ void load_kept(const T* from, float (&to)[size]) {
+  if constexpr (size == 1) {
+    to[0] = static_cast<float>(*from);
+  } else {
+#pragma unroll
+    for (int part = 0; part < size; part += Pack<T>::size) {
+      const Pack<T> pack = *reinterpret_cast<const Pack<T>*>(from + part);
+#pragma unroll
+      for (int j = 0; j < Pack<T>::size; ++j) to[part + j] = static_cast<float>(pack.values[j]);
+    }
+  }
+}
+
 // Eight elements by 16-byte accesses, or one.
 template <int size, class T>
 __device__ void load_some(const T* from, float (&to)[size]) {
@@ -48,7 +63,7 @@ __global__ void __launch_bounds__(elementwise_threads)
     float base[size], value[size], shift[size];
     load_some(residual + i * size, base);
     load_some(x + i * size, value);
-    load_some(bias + column * size, shift);
+    load_kept(bias + column * size, shift);
 #pragma unroll
     for (int j = 0; j < size; ++j) base[j] += value[j] + shift[j];
     store_some(base, y + i * size);

@@ -36,6 +36,7 @@ class Backend final : public device::Backend {
       one.memory_bytes = static_cast<int64_t>(memory_of_a_device());
       one.multiprocessors = 1;
       one.has_bf16 = true;
+      one.has_fp8 = true;
       devices_.push_back(std::move(one));
     }
   }

@@ -66,6 +66,43 @@ double worst(const std::map<std::string, at::Tensor>& a,
   return most;
 }
 
+TEST(Gpt2, ProductsOfItsBlocksInEightBitsAreNearThose) {
+  const Gpt2Settings settings = {.vocab_size = 37, .n_positions = 16, .n_embd = 32, .n_layer = 2, .n_head = 4};
+  const core::Batch batch = make_batch({1, 2, 3}, 16, 37);
+  std::vector<double> losses;
+  std::vector<std::map<std::string, at::Tensor>> all;
+  for (const bool fp8 : {false, true}) {
+    Gpt2 model(settings);
+    autograd::BuildContext context = seeded(3);
+    context.fp8 = fp8;
+    model.build(context);
+    const LossSums sums = model.loss(batch);
+    losses.push_back(sums.loss_sum.item<double>());
+    autograd::backward(sums.loss_sum, 1.0);
+    all.push_back(gradients(model));
+  }
+  EXPECT_NE(losses[0], losses[1]) << "8 bits were used";
+  EXPECT_NEAR(losses[1] / losses[0], 1.0, 2e-3);
+  for (const auto& [name, exact] : all[0]) {
+    const at::Tensor error = all[1].at(name) - exact;
+    EXPECT_LT(error.norm().item<double>(), 0.15 * exact.norm().item<double>()) << name;
+  }
+}
+
+TEST(Gpt2, WidthsThatEightBitProductsCannotTakeAreRefused) {
+  Gpt2 model({.vocab_size = 37, .n_positions = 9, .n_embd = 24, .n_layer = 1, .n_head = 4});
+  autograd::BuildContext context = seeded(1);
+  context.fp8 = true;
+  model.build(context);
+  try {
+    (void)model.loss(make_batch({1}, 9, 37));
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::configuration);
+    EXPECT_THAT(error.message(), testing::HasSubstr("multiples of 16"));
+  }
+}
+
 TEST(Gpt2, NamesShapesAndOrderAreThoseOfHuggingFace) {
   Gpt2 model(
       {.vocab_size = 37, .n_positions = 9, .n_embd = 16, .n_layer = 1, .n_head = 4, .n_inner = 24});

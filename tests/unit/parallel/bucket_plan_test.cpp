@@ -115,6 +115,20 @@ TEST(BucketSizes, FromTheConfiguration) {
   EXPECT_EQ(bucket_sizes(config, 1000).first_bytes, mib / 2);
 }
 
+TEST(BucketSizes, OverALinkTheyGrowWithWhatItCostsToBegin) {
+  constexpr int64_t mib = 1 << 20;
+  ParallelConfig config;
+  const Link near = usual_gpu_link(true), far = usual_gpu_link(false);
+  constexpr int64_t gpt2_124m = 498'000'000;
+  EXPECT_NEAR(static_cast<double>(bucket_sizes(config, gpt2_124m, near).bytes), 61.8e6, 1e6);
+  EXPECT_NEAR(static_cast<double>(bucket_sizes(config, gpt2_124m, far).bytes), 225.9e6, 1e6);
+  EXPECT_EQ(bucket_sizes(config, 1000, near).bytes, 4 * mib);
+  EXPECT_EQ(bucket_sizes(config, 100 * gpt2_124m, far).bytes, 256 * mib);
+  EXPECT_EQ(bucket_sizes(config, gpt2_124m, near).last_bytes, mib) << "the tail is what backward cannot hide";
+  config.bucket_mib = 4.0;
+  EXPECT_EQ(bucket_sizes(config, gpt2_124m, near).bytes, 4 * mib);
+}
+
 TEST(ParallelConfig, BucketMibIsAutoOrANumber) {
   const auto read = [](const std::string& text) {
     return config::load_text<ParallelConfig>("bucket_mib: " + text).value.bucket_mib;

@@ -75,6 +75,18 @@ TEST(Precision, RefusesWhatCannotBeMeant) {
   EXPECT_EQ(refused(config_of("fp32", "autocast")).kind(), ErrorKind::configuration);
 }
 
+TEST(Precision, EightBitsGoWithBfloat16OrFloat32Parameters) {
+  PrecisionConfig config = config_of("bf16", "parameters");
+  config.fp8 = true;
+  EXPECT_TRUE(resolve(config, at::kCPU).fp8);
+  config.mode = "autocast";
+  EXPECT_THAT(refused(config).message(), HasSubstr("precision.fp8: true"));
+  config = config_of("fp16", "parameters");
+  config.fp8 = true;
+  EXPECT_EQ(refused(config).kind(), ErrorKind::configuration);
+  EXPECT_THAT(refused(config).message(), HasSubstr("fp16"));
+}
+
 std::variant<double, std::string> read_loss_scale(const std::string& text) {
   return config::load_text<PrecisionConfig>("loss_scale: " + text).value.loss_scale;
 }

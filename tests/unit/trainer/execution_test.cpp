@@ -57,6 +57,12 @@ TEST(Execution, WhyAStepIsNotRepeatedIsSaidAndAnErrorWhereItMustBe) {
   sharded.train.compile = "reduce-overhead";
   EXPECT_THAT(refusal(sharded, c10::kCUDA, true), testing::AllOf(testing::HasSubstr("reduce-overhead"), testing::HasSubstr("fsdp")));
 
+  RunConfig recomputing = config_of("basic");
+  recomputing.parallel.recompute = "unit";
+  EXPECT_THAT(on_gpu(recomputing).why_eager, testing::HasSubstr("parallel.recompute"));
+  recomputing.parallel.recompute = int64_t{2};
+  EXPECT_EQ(on_gpu(recomputing).graph, Graph::off);
+
   EXPECT_EQ(plan_execution(config_of("basic"), c10::kCPU, true).graph, Graph::off);
   EXPECT_THAT(refusal(config_of("basic", "on"), c10::kCPU, true), testing::HasSubstr("CPU"));
   EXPECT_THAT(refusal(config_of("basic", "on", "off"), c10::kCUDA, true), testing::HasSubstr("contradicts"));
