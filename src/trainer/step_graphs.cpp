@@ -46,10 +46,9 @@ std::string StepGraphs::shape_of(const std::vector<core::Batch>& batches, int64_
 }
 
 bool StepGraphs::repeats(const std::vector<core::Batch>& batches, int64_t samples) const {
-  if (given_up_) return false;
   const auto shape = shapes_.find(shape_of(batches, samples));
   if (shape == shapes_.end()) return false;
-  return shape->second.recorded || (shape->second.seen >= eager_steps && shapes_.size() <= most_graphs);
+  return shape->second.recorded || (!given_up_ && shape->second.seen >= eager_steps && shapes_.size() <= most_graphs);
 }
 
 void StepGraphs::record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body) {

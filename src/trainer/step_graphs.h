@@ -36,7 +36,7 @@ class StepGraphs {
   /// Whether run() will repeat a graph for these batches, or record one first. `samples`: of all ranks, in this step.
   [[nodiscard]] bool repeats(const std::vector<core::Batch>& batches, int64_t samples) const;
   /// Runs the body on copies of the batches' tensors at fixed addresses, or eagerly on the batches themselves. Where recording
-  /// fails `abandon` takes back what the body had begun on the host, the reason is logged once, and all steps stay eager; the
+  /// fails `abandon` takes back what the body had begun on the host, the reason is logged, and no more are recorded; the
   /// Error is thrown if graphs are required, or if `abandon` says that it cannot.
   [[nodiscard]] StepResult run(const std::vector<core::Batch>& batches, int64_t samples, const Body& body,
                                const std::function<bool()>& abandon);

@@ -101,6 +101,21 @@ TEST(StepGraphs, EachShapeHasItsOwnGraphAndARareShapeStaysEager) {
   EXPECT_EQ(backend.graphs, 2);
 }
 
+TEST(StepGraphs, WhatWasRecordedIsRepeatedAlsoWhenAnotherShapeCannotBe) {
+  RerunBackend backend;
+  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic);
+  Body body(backend);
+  const auto run = [&](const core::Batch& batch) {
+    return graphs.run({batch}, batch.size(), [&](const auto& b) { return body(b); }, [] { return true; }).control.item<double>();
+  };
+  for (int step = 0; step < 4; ++step) (void)run(batch_of({1, 2}));
+  backend.refuses = true;
+  for (int step = 0; step < 5; ++step) EXPECT_EQ(run(batch_of({9})), 9);
+  EXPECT_EQ(backend.graphs, 2);
+  EXPECT_TRUE(graphs.repeats({batch_of({1, 2})}, 2));
+  EXPECT_FALSE(graphs.repeats({batch_of({9})}, 1));
+}
+
 TEST(StepGraphs, ShapesAreThoseOfAllRanks) {
   RerunBackend backend;
   Body body(backend);
