@@ -22,9 +22,10 @@ void check_targets(const at::Tensor& targets, const at::Tensor& mask, int64_t cl
   if (mask.defined()) counted = counted.logical_and(mask.ne(0));
   const at::Tensor wrong = counted.logical_and(targets.lt(0).logical_or(targets.ge(classes)));
   if (!wrong.any().item<bool>()) return;
+  const auto row = wrong.flatten().nonzero()[0].item<int64_t>();
   throw Error(ErrorKind::data_damaged,
-              fmt::format("target {} is outside of the model's {} classes",
-                          targets.masked_select(wrong)[0].item<int64_t>(), classes),
+              fmt::format("target {} in row {} is outside of the model's {} classes",
+                          targets.flatten()[row].item<int64_t>(), row, classes),
               "check that the data was prepared with the tokenizer or labels of this model");
 }
 

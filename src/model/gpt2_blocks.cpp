@@ -138,11 +138,11 @@ class TransformerBlock final : public Block {
     const auto linear = [this](const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
       return fp8_ ? ops::linear_fp8(x, weight, bias, layout) : ops::linear(x, weight, bias, layout);
     };
-    const at::Tensor n_BTC = ops::layer_norm(x_BTC, {}, ln_1_.weight, ln_1_.bias, epsilon_).y;
-    const at::Tensor qkv_BTM = linear(n_BTC, c_attn_.weight, c_attn_.bias);
+    const ops::Normed n = ops::layer_norm(x_BTC, {}, ln_1_.weight, ln_1_.bias, epsilon_);
+    const at::Tensor qkv_BTM = linear(n.y, c_attn_.weight, c_attn_.bias);
     const at::Tensor a_BTC =
         dropped(linear(attention(qkv_BTM, keys_B), attn_c_proj_.weight, attn_c_proj_.bias), keys_B, ".attn");
-    const ops::Normed m = ops::layer_norm(a_BTC, x_BTC, ln_2_.weight, ln_2_.bias, epsilon_);
+    const ops::Normed m = ops::layer_norm(a_BTC, n.sum, ln_2_.weight, ln_2_.bias, epsilon_);
     const at::Tensor h_BTC =
         fp8_ ? linear(ops::gelu_tanh(linear(m.y, c_fc_.weight, c_fc_.bias)), mlp_c_proj_.weight, {})
              : ops::mlp_gelu(m.y, c_fc_.weight, c_fc_.bias, mlp_c_proj_.weight, layout);

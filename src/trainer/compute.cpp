@@ -1,5 +1,6 @@
 #include "trainer/compute.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -61,7 +62,7 @@ std::string describe(c10::Device device) {
   return fmt::format("{} ({}, {:.1f} GiB)", device.str(), one.name, static_cast<double>(one.memory_bytes) / gib);
 }
 
-std::unique_ptr<StepGraphs> make_graphs(const Execution& execution, c10::Device device, bool deterministic) {
+std::unique_ptr<StepGraphs> make_graphs(const Execution& execution, c10::Device device, bool deterministic, comm::World& world) {
   // What is the fastest differs from run to run.
   const bool autotune = execution.autotune && !deterministic;
   if (ops::Kernels* const kernels = ops::registered_kernels(device.type())) kernels->set_autotune(autotune);
@@ -72,7 +73,11 @@ std::unique_ptr<StepGraphs> make_graphs(const Execution& execution, c10::Device 
   if (execution.graph == Execution::Graph::off) return nullptr;
   return std::make_unique<StepGraphs>(
       *device::backend_of(device.type()), device.index(),
-      execution.graph == Execution::Graph::required ? StepGraphs::Mode::required : StepGraphs::Mode::automatic);
+      execution.graph == Execution::Graph::required ? StepGraphs::Mode::required : StepGraphs::Mode::automatic,
+      [all = world.all()](bool here) {
+        const std::vector<std::string> ranks = all->all_gather_bytes(here ? "1" : "0");
+        return std::ranges::all_of(ranks, [](const std::string& one) { return one == "1"; });
+      });
 }
 
 }  // namespace trireme::trainer

@@ -26,6 +26,7 @@ struct Compute {
 [[nodiscard]] std::string describe(c10::Device device);
 
 /// Switches the kernels as the plan says; the graphs of steps, or null where steps stay eager. Logs on rank 0 what was chosen.
-[[nodiscard]] std::unique_ptr<StepGraphs> make_graphs(const Execution& execution, c10::Device device, bool deterministic);
+[[nodiscard]] std::unique_ptr<StepGraphs> make_graphs(const Execution& execution, c10::Device device, bool deterministic,
+                                                      comm::World& world);
 
 }  // namespace trireme::trainer

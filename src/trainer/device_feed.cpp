@@ -5,6 +5,7 @@
 #include <trireme/ops/dropout.h>
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -29,7 +30,10 @@ core::Batch on_device(const core::Batch& batch, at::Device device) {
 
 std::function<at::Tensor(const at::Tensor&)> DeviceFeed::place(at::Device device, bool pin_memory) {
   if (device.is_cpu() || !pin_memory) return {};
-  return [](const at::Tensor& values) { return values.pin_memory(); };
+  return [device](const at::Tensor& values) {
+    const c10::DeviceGuard guard(device);  // a thread of the loader would take memory of the first device else
+    return values.pin_memory();
+  };
 }
 
 DeviceFeed::DeviceFeed(data::Loader& loader, const model::Model& model, at::Device device)

@@ -7,12 +7,16 @@
 namespace trireme::trainer {
 namespace {
 
-/// Reads into the tensor's own memory, past autograd; a master is float32 and is cast.
-void load_into(const core::StateReader& in, const std::string& name, const at::Tensor& tensor) {
+/// Reads into the tensor's own memory, past autograd, from the master where that is as exact as the tensor; of another type than
+/// what is stored, it is cast: a model is evaluated in other precisions than it was trained in.
+void load_into(const checkpoint::Reader& in, const std::string& parameter, const at::Tensor& tensor) {
   const at::Tensor values = tensor.detach();
-  const std::string master = "master/" + name, own = "model/" + name;
-  if (values.scalar_type() == at::kFloat && in.has(master)) return in.read_whole(master, values);
-  in.read_whole(own, values);
+  const std::string master = "master/" + parameter;
+  const std::string name = values.scalar_type() == at::kFloat && in.has(master) ? master : "model/" + parameter;
+  if (in.dtype(name) == values.scalar_type()) return in.read_whole(name, values);
+  const at::Tensor stored = at::empty(values.sizes(), at::TensorOptions().dtype(in.dtype(name)));
+  in.read_whole(name, stored);
+  values.copy_(stored);
 }
 
 }  // namespace
@@ -37,7 +41,7 @@ void RunState::load_state(const core::StateReader& in) {
   for (const core::Parameter& b : buffers_) core::load_values(in, "buffer/" + b.name, b, b.tensor);
 }
 
-void load_model_state(const core::StateReader& in, const core::ParameterSet& parameters, const core::ParameterSet& buffers) {
+void load_model_state(const checkpoint::Reader& in, const core::ParameterSet& parameters, const core::ParameterSet& buffers) {
   for (const core::Parameter& p : parameters) load_into(in, p.name, p.tensor);
   for (const core::Parameter& b : buffers) in.read_whole("buffer/" + b.name, b.tensor.detach());
 }

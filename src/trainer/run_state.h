@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include <trireme/checkpoint/reader.h>
 #include <trireme/core/parameters.h>
 #include <trireme/core/state.h>
 
@@ -29,7 +30,7 @@ class RunState final : public core::Stateful {
 };
 
 /// Reads `model/<p>` and `buffer/<b>` alone: a model that is not trained any further. Where the checkpoint has float32
-/// masters they are what is read.
-void load_model_state(const core::StateReader& in, const core::ParameterSet& parameters, const core::ParameterSet& buffers);
+/// masters they are what is read into float32; other types are cast.
+void load_model_state(const checkpoint::Reader& in, const core::ParameterSet& parameters, const core::ParameterSet& buffers);
 
 }  // namespace trireme::trainer

@@ -51,12 +51,19 @@ bool StepGraphs::repeats(const std::vector<core::Batch>& batches, int64_t sample
   return shape->second.recorded || (!given_up_ && shape->second.seen >= eager_steps && shapes_.size() <= most_graphs);
 }
 
-void StepGraphs::record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body) {
+std::optional<Error> StepGraphs::record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body,
+                                        const std::function<bool()>& abandon) {
   Recorded recorded;
   recorded.inputs = copies_of(batches);
   recorded.graph = backend_.make_graph(device_);
-  recorded.graph->record([&] { recorded.result = body(recorded.inputs); });
+  try {
+    recorded.graph->record([&] { recorded.result = body(recorded.inputs); });
+  } catch (const Error& error) {
+    if (mode_ == Mode::required || error.kind() != ErrorKind::environment || !abandon()) throw;
+    return error;
+  }
   shape.recorded = std::move(recorded);
+  return {};
 }
 
 StepResult StepGraphs::run(const std::vector<core::Batch>& batches, int64_t samples, const Body& body,
@@ -67,12 +74,12 @@ StepResult StepGraphs::run(const std::vector<core::Batch>& batches, int64_t samp
   }
   Shape& shape = shapes_[shape_of(batches, samples)];
   if (!shape.recorded) {
-    try {
-      record(shape, batches, body);
-    } catch (const Error& error) {
-      if (mode_ == Mode::required || error.kind() != ErrorKind::environment || !abandon()) throw;
+    const std::optional<Error> failure = record(shape, batches, body, abandon);
+    // Collectives of a graph and eager ones do not meet: all ranks repeat, or none.
+    if (!everywhere_(!failure)) {
+      shape.recorded.reset();
       given_up_ = true;
-      log::warning("steps are not repeated as a graph: {}", error.message());
+      log::warning("steps are not repeated as a graph: {}", failure ? failure->message() : "another rank could not record one");
       return body(batches);
     }
     log::info("steps of this shape are repeated as a graph from now on");

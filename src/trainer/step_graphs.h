@@ -6,9 +6,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <trireme/core/batch.h>
+#include <trireme/core/error.h>
 #include <trireme/device/backend.h>
 
 #include <ATen/core/Tensor.h>
@@ -31,12 +33,15 @@ class StepGraphs {
  public:
   using Body = std::function<StepResult(const std::vector<core::Batch>&)>;
   enum class Mode { automatic, required };
-  StepGraphs(device::Backend& backend, int device, Mode mode) : backend_(backend), device_(device), mode_(mode) {}
+  /// Tells whether something holds on all ranks; all of them ask together.
+  using Everywhere = std::function<bool(bool here)>;
+  StepGraphs(device::Backend& backend, int device, Mode mode, Everywhere everywhere)
+      : backend_(backend), device_(device), mode_(mode), everywhere_(std::move(everywhere)) {}
 
   /// Whether run() will repeat a graph for these batches, or record one first. `samples`: of all ranks, in this step.
   [[nodiscard]] bool repeats(const std::vector<core::Batch>& batches, int64_t samples) const;
   /// Runs the body on copies of the batches' tensors at fixed addresses, or eagerly on the batches themselves. Where recording
-  /// fails `abandon` takes back what the body had begun on the host, the reason is logged, and no more are recorded; the
+  /// fails on some rank `abandon` takes back what the body had begun on the host, the reason is logged, and no more are recorded; the
   /// Error is thrown if graphs are required, or if `abandon` says that it cannot.
   [[nodiscard]] StepResult run(const std::vector<core::Batch>& batches, int64_t samples, const Body& body,
                                const std::function<bool()>& abandon);
@@ -52,11 +57,14 @@ class StepGraphs {
     std::optional<Recorded> recorded;
   };
   [[nodiscard]] static std::string shape_of(const std::vector<core::Batch>& batches, int64_t samples);
-  void record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body);
+  /// Why it failed here, or nothing.
+  [[nodiscard]] std::optional<Error> record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body,
+                                            const std::function<bool()>& abandon);
 
   device::Backend& backend_;
   int device_;
   Mode mode_;
+  Everywhere everywhere_;
   bool given_up_ = false;
   std::map<std::string, Shape> shapes_;
 };

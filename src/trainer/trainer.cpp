@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <trireme/core/log.h>
 #include <trireme/guard/early_stopping.h>
@@ -32,9 +33,19 @@ void take_folder(const report::RunPaths& paths, comm::World& world, RunStatus& s
   status.folder_is_ours = true;
 }
 
+/// An identity (config::identity_json) in which precision.compute says what it means on this device. Of a checkpoint that does
+/// not, `identity` says auto, which is taken to mean the same.
+std::string with_type(const std::string& identity, at::ScalarType compute) {
+  constexpr const char* key = "precision.compute";
+  nlohmann::json json = nlohmann::json::parse(identity, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || json.value(key, "") != "auto") return identity;
+  json[key] = compute == at::kFloat ? "fp32" : compute == at::kHalf ? "fp16" : "bf16";
+  return json.dump();
+}
+
 /// The folder was made for one identity (model, data, seed, optimizer, ...); going on with another would mix two runs.
-void require_same_identity(const std::string& stored, const config::Resolved& resolved) {
-  const std::vector<config::Difference> differences = config::identity_differences(stored, config::identity_json(resolved));
+void require_same_identity(const std::string& stored, const std::string& mine) {
+  const std::vector<config::Difference> differences = config::identity_differences(stored, mine);
   if (differences.empty()) return;
   std::string message = "the checkpoint was made with another configuration:";
   for (const config::Difference& d : differences) message += fmt::format("\n  {}: {} there, {} now", d.path, d.old_value, d.new_value);
@@ -61,6 +72,8 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
                 "start all ranks with the same file and overrides");
   const Compute compute = prepare_compute(config, world);
   const at::Device device = compute.device;
+  const at::ScalarType compute_type = resolve_precision(config, device).compute;
+  const std::string identity = with_type(config::identity_json(loaded.resolved), compute_type);
   // Wishes that cannot be met are refused before anything is written.
   const Execution execution = plan_execution(config, device.type(), model::create_model(config.model)->repeatable());
 
@@ -86,7 +99,7 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
                           config.checkpoint.read_back, config.checkpoint.staging_dir);
   checkpoints.find(config.run.resume);
   if (checkpoints.resumed()) {
-    require_same_identity(checkpoints.stored_identity(), loaded.resolved);
+    require_same_identity(with_type(checkpoints.stored_identity(), compute_type), identity);
     require_same_data(checkpoints.stored_data(), data.train->fingerprint());
   }
   BatchLayout layout = lay_out_batch(config.train.batch_size, world.size(), config.train.accumulate, config.train.global_batch);
@@ -136,9 +149,9 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   monitor.event(checkpoints.resumed() ? "resumed" : "started", state.step, {{"ranks", static_cast<int64_t>(world.size())}});
   if (checkpoints.resumed()) log_free_changes(monitor, checkpoints.stored_configuration(), loaded.resolved, state.step);
   checkpoints.forecast();
-  checkpoints.label(config::identity_json(loaded.resolved), config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
+  checkpoints.label(identity, config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
-  const std::unique_ptr<StepGraphs> graphs = make_graphs(execution, device, config.run.deterministic);
+  const std::unique_ptr<StepGraphs> graphs = make_graphs(execution, device, config.run.deterministic, world);
   UnitStatistics unit_statistics(*parts.model, device);
   Loop loop({config, world, parts, data, layout, graphs.get(), sampler, steps, state, early_stopping, recorder, unit_statistics, monitor, checkpoints,
              status, signals, status.lock.get(), paths.control()});

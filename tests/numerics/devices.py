@@ -19,7 +19,7 @@ from small_run import checkpoints, state_hash  # noqa: E402
 LOSS_TOLERANCE = 2e-5  # relative, fp32
 NORM_TOLERANCE = 1e-4
 SAMPLES = 46  # the last batch of an epoch is 10 of 12: full on rank 0, not on rank 1
-GPT2 = {"name": "gpt2", "config": {"vocab_size": 32, "n_positions": 8, "n_embd": 16, "n_layer": 1, "n_head": 2, "dropout": 0.1}}
+GPT2 = {"name": "gpt2", "config": {"vocab_size": 32, "n_positions": 4, "n_embd": 16, "n_layer": 1, "n_head": 2, "dropout": 0.1}}
 MLP = {"name": "mlp", "config": {"inputs": 64, "hidden": [17], "classes": 3, "activation": "gelu"}}
 CONVNET = {"name": "convnet", "config": {"channels": 1, "height": 8, "width": 8, "filters": [8], "classes": 3}}
 DEVICE = ["device.type=emulated"]
@@ -32,7 +32,7 @@ class Devices(unittest.TestCase):
     def setUpClass(cls):
         cls.scratch = runs.Scratch()
         cls.folder = cls.scratch.__enter__()
-        row, column = numpy.divmod(numpy.arange(SAMPLES * 8 + 1), 8)
+        row, column = numpy.divmod(numpy.arange(SAMPLES * 4 + 1), 4)
         tokens = ((row * 5 + column * (1 + row % 3)) % 32).astype(numpy.uint16)
         tokens.tofile(cls.folder / "tokens.bin")
         cls.tokens = cls.folder / "tokens.h5"
@@ -41,9 +41,6 @@ class Devices(unittest.TestCase):
         grid = numpy.arange(64).reshape(1, 1, 8, 8) * (label[:, None, None, None] + 1)
         image = numpy.sin(grid * 0.3 + numpy.arange(SAMPLES)[:, None, None, None] * 0.37).astype(numpy.float32)
         cls.images = cls.prepared("images", image=image, label=label)
-        label[29] = 7
-        cls.bad_labels = cls.prepared("bad_labels", image=image, label=label)
-        label[29] = 2
         image[31, 0, 2, 2] = numpy.nan
         cls.bad_images = cls.prepared("bad_images", image=image, label=label)
 
@@ -155,7 +152,7 @@ class Devices(unittest.TestCase):
         self.repeated_is_eager(config, "none", FP32)
 
     def test_sharded_strategies(self):
-        config = self.config(GPT2)
+        config = self.config(GPT2, train={"steps": 12})
         ddp = self.course(self.trained(config, "ddp", *DEVICE, FP32)[0])
         for strategy in ("zero1", "zero2", "fsdp"):
             with self.subTest(strategy):
@@ -181,7 +178,7 @@ class Devices(unittest.TestCase):
 
     def test_resumed(self):
         """With everything in it that a checkpoint has to carry, and with the device's memory closed to the host outside of operations."""
-        config = self.config(GPT2, train={"batch_size": 3}, ema={"decay": 0.9}, checkpoint={"every_steps": 4, "keep_last": 1})
+        config = self.config(GPT2, train={"batch_size": 3, "steps": 12}, ema={"decay": 0.9}, checkpoint={"every_steps": 4, "keep_last": 1})
         whole = self.course(self.trained(config, "whole", *REPEATED, FP32)[0])
         stopped = self.stopped(config, "device", *REPEATED, FP32)
         shutil.copytree(stopped, self.folder / self.id() / "moved")
@@ -193,7 +190,7 @@ class Devices(unittest.TestCase):
         self.assert_close(self.course(self.trained(config, "cpu", *REPEATED, FP32)[0]), whole)
 
     def test_no_stray_access_of_the_host(self):
-        config = self.config(GPT2, ema={"decay": 0.9}, checkpoint={"every_steps": 4})
+        config = self.config(GPT2, train={"steps": 8}, ema={"decay": 0.9}, checkpoint={"every_steps": 3})
         for name, overrides in (("eager", [*EAGER, FP32]), ("repeated", [*REPEATED, BF16]), ("fsdp", [*DEVICE, "parallel.strategy=fsdp"])):
             with self.subTest(name):
                 self.trained(config, name, *overrides, TRIREME_EMULATED_PROTECT="1")
@@ -232,14 +229,18 @@ class Devices(unittest.TestCase):
     def test_values_that_the_model_does_not_have(self):
         """On a device nobody looks at them any more, so that they are looked at before, and complained of in their turn."""
         tokens = self.folder / "bad_tokens.h5"
-        shutil.copy(self.tokens, tokens)
-        with h5py.File(tokens, "r+") as file:
+        with h5py.File(self.tokens) as good, h5py.File(tokens, "w") as file:
+            file["tokens"] = good["tokens"][:]
             file["tokens"].attrs["vocab_size"] = 31
-        with h5py.File(self.bad_labels, "r+") as file:
+        labels = self.folder / "bad_labels.h5"
+        with h5py.File(self.images) as good, h5py.File(labels, "w") as file:
+            file["image"] = good["image"][:]
+            file["label"] = good["label"][:]
+            file["label"][29] = 7
             file["label"].attrs["classes"] = 3
         model = {"name": "gpt2", "config": {**GPT2["config"], "vocab_size": 31}}
         for config, words in ((self.config(model, tokens, train={"batch_size": 12}), "31"),
-                              (self.config(MLP, self.bad_labels, train={"batch_size": 12}), "7")):
+                              (self.config(MLP, labels, train={"batch_size": 12}), "7")):
             outcomes = []
             for name, overrides in (("cpu", []), ("device", DEVICE)):
                 run = self.folder / self.id() / f"{config.stem}-{name}"
@@ -250,6 +251,20 @@ class Devices(unittest.TestCase):
                 outcomes.append((record["kind"], record["message"], record["hint"], record["step"], runs.losses(run).keys()))
             self.assertEqual(outcomes[1], outcomes[0])
 
+    def test_a_limit_on_memory(self):
+        config = self.config({"name": "mlp", "config": {**MLP["config"], "hidden": [1024, 1024]}}, train={"steps": 2},
+                             eval={"at_end": False, "every_steps": None})
+        run = self.folder / self.id() / "ddp"
+        done = runs.trireme("train", config, f"run.dir={run}", *DEVICE, FP32, "device.memory_limit_mib=17", ranks=2)
+        self.assertEqual(done.returncode, 51, done.stderr)
+        record = runs.exit_record(run)
+        self.assertEqual((record["code"], record["kind"]), (51, "out_of_memory"))
+        self.assertIn("the state of a rank with parallel.strategy: ddp takes 17.1 MiB", record["message"])
+        self.assertIn("layers.1.weight [1024, 1024] 4.0 MiB", record["message"])
+        self.assertIn("parallel.strategy: zero1 or zero2 would leave room under the limit", record["hint"])
+        limited, _ = self.trained(config, "zero1", *DEVICE, FP32, "device.memory_limit_mib=17", "parallel.strategy=zero1")
+        self.assertLess(runs.metrics(limited)[-1]["memory"]["peak"]["max"], 17 * 2**20)
+
     def test_eval_and_predict(self):
         model = {"name": "gpt2", "config": {**GPT2["config"], "vocab_size": 256}}
         config = self.config(model, train={"steps": 8}, optim={"lr": 0.05}, eval={"every_steps": None})
@@ -258,14 +273,16 @@ class Devices(unittest.TestCase):
         for name in ("cpu", "emulated"):
             there = f"device.type={name}"
             evaluated = json.loads(runs.succeed("eval", run, there, ranks=2).stdout)
-            sampled = runs.succeed("predict", run, there, "--prompt", "row", "--max-tokens", 5, "--temperature", 0)
-            logits = json.loads(runs.succeed("predict", run, there, "--prompt", "row", "--logits").stdout)["logits"]
+            sampled = runs.succeed("predict", run, there, "--prompt", "\5\7\t", "--max-tokens", 5, "--temperature", 0)
+            logits = json.loads(runs.succeed("predict", run, there, "--prompt", "\5\7\t", "--logits").stdout)["logits"]
             results[name] = (evaluated["loss"], sampled.stdout, numpy.array(logits))
         (loss, text, logits), (cpu_loss, cpu_text, cpu_logits) = results["emulated"], results["cpu"]
         trained = runs.lines(run / "eval.jsonl")[-1]["loss"]
         self.assertEqual(loss, trained)
         self.assertLessEqual(abs(loss - cpu_loss), LOSS_TOLERANCE * cpu_loss)
         self.assertEqual(text, cpu_text)
+        evaluated = json.loads(runs.succeed("eval", run, *DEVICE, BF16).stdout)  # in another type than it was trained in
+        self.assertLessEqual(abs(evaluated["loss"] - loss), 1e-2 * loss)
         self.assertLess(numpy.abs(logits - cpu_logits).max(), 1e-5 * numpy.abs(cpu_logits).max())
 
 

@@ -15,7 +15,9 @@ namespace trireme::model {
 /// is divided, so every layout gives the same update.
 struct LossSums {
   at::Tensor loss_sum;  ///< 0-dim float32 with grad: the sum of the losses of what `weight` counts
-  at::Tensor weight;    ///< 0-dim float64 on the host: how many tokens (samples, pixels, ...) the sum counts; may be 0
+  /// 0-dim float64: how many tokens (samples, pixels, ...) the sum counts; may be 0. Where the loss is; elsewhere it costs a copy
+  /// that cannot be repeated (see Model::repeatable).
+  at::Tensor weight;
   /// More sums to report divided by the weight, e.g. {"accuracy", correct}: 0-dim float64 without grad.
   std::vector<std::pair<std::string, at::Tensor>> metrics;
 };

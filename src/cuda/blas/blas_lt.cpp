@@ -271,7 +271,8 @@ BlasLt::Plan& BlasLt::planned(cublasLtHandle_t handle, const Key& key, const Ope
     }
     plan->timed = true;
     plan->milliseconds = least;
-    if (bytes_apart(key.product) > 0 && least && !is_worth_fusing(handle, key, operands, workspace, *least)) plan->algorithm.reset();
+    if (bytes_apart(key.product) > 0 && least && !is_worth_fusing(handle, key, operands, workspace, *least))
+      plan->algorithm.reset();
   }
   return *plan;
 }

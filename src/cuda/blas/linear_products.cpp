@@ -2,6 +2,8 @@
 
 #include <trireme/core/error.h>
 
+#include "cuda/ops/tensors.h"
+
 #include <string>
 #include <utility>
 
@@ -16,20 +18,6 @@ namespace trireme::cuda {
 namespace {
 
 using Kernels = ops::Kernels;
-
-Element element_of(const at::Tensor& x) {
-  switch (x.scalar_type()) {
-    case at::kFloat:
-      return Element::float32;
-    case at::kBFloat16:
-      return Element::bfloat16;
-    case at::kHalf:
-      return Element::float16;
-    default:
-      check(false, std::string("a linear layer of ") + at::toString(x.scalar_type()));
-      return Element::float32;
-  }
-}
 
 bool uses_tf32() {
   return at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) == at::Float32Precision::TF32;

@@ -53,8 +53,7 @@ Watch::Pause::Pause() : asking_(of_process().asking_) {}
 
 void Watch::will_replay(int device) {
   for (const auto& link : links())
-    if (link->recorded() && !link->unused() && link->device() == device)
-      link->throw_if_poisoned();
+    if (link->recorded() && !link->unused() && link->device() == device) link->throw_if_poisoned();
 }
 
 void Watch::replayed(int device, cudaStream_t stream) {

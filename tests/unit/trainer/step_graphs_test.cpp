@@ -49,6 +49,9 @@ class RerunBackend final : public device::Backend {
   std::vector<device::Accelerator> devices_;
 };
 
+/// A world of one rank.
+bool alone(bool here) { return here; }
+
 core::Batch batch_of(std::initializer_list<double> values) {
   core::Batch batch;
   batch.fields.push_back({"x", at::tensor(values, at::kDouble)});
@@ -73,7 +76,7 @@ struct Body {
 
 TEST(StepGraphs, TheFirstThreeStepsOfAShapeAreEagerThenItIsRecordedAndRepeated) {
   RerunBackend backend;
-  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic);
+  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic, alone);
   Body body(backend);
   const auto run = [&](const std::vector<core::Batch>& batches) { return graphs.run(batches, batches[0].size(), [&](const auto& b) { return body(b); }, [] { return true; }); };
   for (int step = 0; step < 3; ++step) {
@@ -90,7 +93,7 @@ TEST(StepGraphs, TheFirstThreeStepsOfAShapeAreEagerThenItIsRecordedAndRepeated) 
 
 TEST(StepGraphs, EachShapeHasItsOwnGraphAndARareShapeStaysEager) {
   RerunBackend backend;
-  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic);
+  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic, alone);
   Body body(backend);
   const auto run = [&](const std::vector<core::Batch>& batches) { return graphs.run(batches, batches[0].size(), [&](const auto& b) { return body(b); }, [] { return true; }); };
   for (int step = 0; step < 5; ++step) (void)run({batch_of({1, 2})});
@@ -103,7 +106,7 @@ TEST(StepGraphs, EachShapeHasItsOwnGraphAndARareShapeStaysEager) {
 
 TEST(StepGraphs, WhatWasRecordedIsRepeatedAlsoWhenAnotherShapeCannotBe) {
   RerunBackend backend;
-  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic);
+  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic, alone);
   Body body(backend);
   const auto run = [&](const core::Batch& batch) {
     return graphs.run({batch}, batch.size(), [&](const auto& b) { return body(b); }, [] { return true; }).control.item<double>();
@@ -119,7 +122,7 @@ TEST(StepGraphs, WhatWasRecordedIsRepeatedAlsoWhenAnotherShapeCannotBe) {
 TEST(StepGraphs, ShapesAreThoseOfAllRanks) {
   RerunBackend backend;
   Body body(backend);
-  StepGraphs full(backend, 0, StepGraphs::Mode::automatic), empty(backend, 0, StepGraphs::Mode::automatic);
+  StepGraphs full(backend, 0, StepGraphs::Mode::automatic, alone), empty(backend, 0, StepGraphs::Mode::automatic, alone);
   const auto run = [&](StepGraphs& graphs, const core::Batch& batch, int64_t samples) {
     const bool repeats = graphs.repeats({batch}, samples);
     (void)graphs.run({batch}, samples, [&](const auto& b) { return body(b); }, [] { return true; });
@@ -134,17 +137,33 @@ TEST(StepGraphs, ShapesAreThoseOfAllRanks) {
   }
 }
 
+TEST(StepGraphs, WhereOneRankCannotRecordAllStayEager) {
+  RerunBackend backend;
+  Body body(backend);
+  int asked = 0;
+  StepGraphs graphs(backend, 0, StepGraphs::Mode::automatic, [&](bool here) {
+    EXPECT_TRUE(here) << "it was recorded here";
+    ++asked;
+    return false;
+  });
+  for (int step = 0; step < 6; ++step)
+    EXPECT_EQ(graphs.run({batch_of({1, 2})}, 2, [&](const auto& b) { return body(b); }, [] { return true; }).control.item<double>(), 3);
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(backend.graphs, 1);
+  EXPECT_EQ(body.calls, 7) << "once to record, and every step";
+}
+
 TEST(StepGraphs, WhatCannotBeRecordedStaysEagerOrIsAnErrorWhereGraphsAreRequired) {
   RerunBackend backend;
   backend.refuses = true;
   Body body(backend);
-  StepGraphs automatic(backend, 0, StepGraphs::Mode::automatic);
+  StepGraphs automatic(backend, 0, StepGraphs::Mode::automatic, alone);
   for (int step = 0; step < 6; ++step)
     EXPECT_EQ(automatic.run({batch_of({1, 2})}, 2, [&](const auto& b) { return body(b); }, [] { return true; }).control.item<double>(), 3);
   EXPECT_EQ(backend.graphs, 1) << "it is tried once";
   EXPECT_EQ(body.calls, 6);
 
-  StepGraphs required(backend, 0, StepGraphs::Mode::required);
+  StepGraphs required(backend, 0, StepGraphs::Mode::required, alone);
   for (int step = 0; step < 3; ++step) (void)required.run({batch_of({1, 2})}, 2, [&](const auto& b) { return body(b); }, [] { return true; });
   try {
     (void)required.run({batch_of({1, 2})}, 2, [&](const auto& b) { return body(b); }, [] { return true; });
@@ -153,7 +172,7 @@ TEST(StepGraphs, WhatCannotBeRecordedStaysEagerOrIsAnErrorWhereGraphsAreRequired
     EXPECT_EQ(error.kind(), ErrorKind::environment);
   }
 
-  StepGraphs stuck(backend, 0, StepGraphs::Mode::automatic);
+  StepGraphs stuck(backend, 0, StepGraphs::Mode::automatic, alone);
   const auto run = [&] { (void)stuck.run({batch_of({1, 2})}, 2, [&](const auto& b) { return body(b); }, [] { return false; }); };
   for (int step = 0; step < 3; ++step) run();
   EXPECT_THROW(run(), Error) << "what the body had begun cannot be taken back";
