@@ -26,8 +26,6 @@ inline int multiprocessors() {
   return count;
 }
 
-#ifdef __CUDACC__  // the C++ beside the kernels includes this for Stream
-
 /// Enqueues a kernel of `threads` (a multiple of 32, at most 1024) by `grid` blocks; none for an empty grid.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), Grid grid, unsigned threads, Stream stream, Arguments&&... arguments) {
@@ -53,7 +51,5 @@ __device__ void store_streaming(T* to, const T& value) {
   __builtin_memcpy(&bits, &value, sizeof value);
   __stcs(reinterpret_cast<uint4*>(to), bits);
 }
-
-#endif
 
 }  // namespace trireme::cuda

@@ -7,9 +7,7 @@ namespace trireme::device {
 namespace {
 
 bool switched_on(const DeviceConfig& config, const std::optional<bool>& own, std::string_view key) {
-  if (own) return *own;
-  const std::vector<Switch> switches = expand(config.optimization_level);
-  return std::find(switches.begin(), switches.end(), Switch{std::string(key), "true"}) != switches.end();
+  return own ? *own : value_at(config.optimization_level, key) == "true";
 }
 
 }  // namespace
@@ -23,6 +21,13 @@ std::vector<Switch> expand(std::string_view level) {
           {"device.channels_last", text(level == "maximum")},
           {"train.graph", basic ? "auto" : "off"},
           {"train.compile", advanced ? "max-autotune" : basic ? "default" : "off"}};
+}
+
+std::string value_at(std::string_view level, std::string_view key) {
+  const std::vector<Switch> switches = expand(level);
+  const auto found = std::ranges::find(switches, key, &Switch::key);
+  check(found != switches.end(), "every level says what it is for every key");
+  return found->value;
 }
 
 ComputeSettings compute_settings(const DeviceConfig& config, bool deterministic) {

@@ -12,8 +12,6 @@
 namespace trireme::trainer {
 namespace {
 
-at::Tensor keys_of(const core::Batch& batch) { return ops::sample_keys(batch.random, batch.samples); }
-
 at::Tensor like_on(const at::Tensor& values, at::Device device) {
   return at::empty(values.sizes(), values.options().device(device).pinned_memory(false));
 }
@@ -24,7 +22,7 @@ core::Batch on_device(const core::Batch& batch, at::Device device) {
   if (device.is_cpu()) return batch;
   core::Batch there = batch;
   for (core::Batch::Field& field : there.fields) field.values = field.values.to(device);
-  there.keys = keys_of(batch).to(device);
+  there.keys = ops::sample_keys(batch).to(device);
   return there;
 }
 
@@ -74,7 +72,7 @@ void DeviceFeed::copy(Ahead& ahead) const {
   };
   for (core::Batch& batch : ahead.batch->micro_batches) {
     model_.check_batch(batch);
-    batch.keys = copy_later(keys_of(batch).pin_memory());
+    batch.keys = copy_later(ops::sample_keys(batch).pin_memory());
     for (core::Batch::Field& field : batch.fields) field.values = copy_later(field.values);
   }
   const device::Mark free = device::Mark::now(device_);

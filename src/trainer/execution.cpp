@@ -1,6 +1,5 @@
 #include "trainer/execution.h"
 
-#include <algorithm>
 #include <variant>
 
 #include <fmt/format.h>
@@ -10,13 +9,6 @@
 
 namespace trireme::trainer {
 namespace {
-
-std::string of_level(const std::string& level, const char* key) {
-  const std::vector<device::Switch> switches = device::expand(level);
-  const auto found = std::ranges::find(switches, key, &device::Switch::key);
-  check(found != switches.end(), "every level says what it is for every key");
-  return found->value;
-}
 
 /// Why the device's part of a step cannot be recorded; empty: it can.
 std::string obstacle(const RunConfig& config, c10::DeviceType device, bool repeatable) {
@@ -33,9 +25,9 @@ std::string obstacle(const RunConfig& config, c10::DeviceType device, bool repea
 }  // namespace
 
 Execution plan_execution(const RunConfig& config, c10::DeviceType device, bool repeatable) {
-  const std::string compile = config.train.compile.value_or(of_level(config.device.optimization_level, "train.compile"));
+  const std::string compile = config.train.compile.value_or(device::value_at(config.device.optimization_level, "train.compile"));
   const std::string graph = config.train.graph.value_or(
-      compile == "off" ? "off" : compile == "reduce-overhead" ? "on" : of_level(config.device.optimization_level, "train.graph"));
+      compile == "off" ? "off" : compile == "reduce-overhead" ? "on" : device::value_at(config.device.optimization_level, "train.graph"));
   if (config.train.graph && config.train.compile && ((compile == "off" && graph == "on") || (compile == "reduce-overhead" && graph == "off")))
     throw Error(ErrorKind::configuration, fmt::format("train.graph: {} contradicts train.compile: {}", graph, compile),
                 "leave one of the two out");

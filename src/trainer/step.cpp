@@ -5,7 +5,6 @@
 #include <trireme/optim/gradient_norm.h>
 
 #include <limits>
-#include <memory>
 #include <mutex>
 
 #include "trainer/update_scales.h"
@@ -47,9 +46,11 @@ PublishedStep TrainStep::run(const data::LoadedBatch& batch, double lr, Votes vo
     const bool repeated = repeats(batch);
     if (repeated && parts_.before_update) parts_.before_update();
     std::optional<PhaseScope> phase;
-    if (repeated) phase.emplace(parts_.recorder, Phase::graph);
-    // Recorded work has no moments of its own.
-    const auto unmarked = repeated ? std::make_unique<telemetry::Recorder::Unmarked>(parts_.recorder) : nullptr;
+    std::optional<telemetry::Recorder::Unmarked> unmarked;  // recorded work has no moments of its own
+    if (repeated) {
+      phase.emplace(parts_.recorder, Phase::graph);
+      unmarked.emplace(parts_.recorder);
+    }
     result = parts_.graphs->run(
         micro_batches, batch.global.count, [&](const auto& batches) { return compute(batches, wishes, repeated); },
         [this] { return parts_.data_parallel.abandon(); });

@@ -47,8 +47,11 @@ std::string StepGraphs::shape_of(const std::vector<core::Batch>& batches, int64_
 
 bool StepGraphs::repeats(const std::vector<core::Batch>& batches, int64_t samples) const {
   const auto shape = shapes_.find(shape_of(batches, samples));
-  if (shape == shapes_.end()) return false;
-  return shape->second.recorded || (!given_up_ && shape->second.seen >= eager_steps && shapes_.size() <= most_graphs);
+  return shape != shapes_.end() && repeats(shape->second);
+}
+
+bool StepGraphs::repeats(const Shape& shape) const {
+  return shape.recorded || (!given_up_ && shape.seen >= eager_steps && shapes_.size() <= most_graphs);
 }
 
 std::optional<Error> StepGraphs::record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body,
@@ -68,11 +71,13 @@ std::optional<Error> StepGraphs::record(Shape& shape, const std::vector<core::Ba
 
 StepResult StepGraphs::run(const std::vector<core::Batch>& batches, int64_t samples, const Body& body,
                            const std::function<bool()>& abandon) {
-  if (!repeats(batches, samples)) {
-    if (!given_up_) ++shapes_[shape_of(batches, samples)].seen;
+  const std::string key = shape_of(batches, samples);
+  const auto known = shapes_.find(key);
+  if (known == shapes_.end() || !repeats(known->second)) {
+    if (!given_up_) ++shapes_[key].seen;
     return body(batches);
   }
-  Shape& shape = shapes_[shape_of(batches, samples)];
+  Shape& shape = known->second;
   if (!shape.recorded) {
     const std::optional<Error> failure = record(shape, batches, body, abandon);
     // Collectives of a graph and eager ones do not meet: all ranks repeat, or none.

@@ -56,6 +56,7 @@ class StepGraphs {
     int64_t seen = 0;
     std::optional<Recorded> recorded;
   };
+  [[nodiscard]] bool repeats(const Shape& shape) const;
   [[nodiscard]] static std::string shape_of(const std::vector<core::Batch>& batches, int64_t samples);
   /// Why it failed here, or nothing.
   [[nodiscard]] std::optional<Error> record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body,

@@ -19,6 +19,9 @@ struct Switch {
 /// What a level of device.optimization_level stands for: the same keys at every level. Keys that a user set win over it.
 [[nodiscard]] std::vector<Switch> expand(std::string_view level);
 
+/// What the level says of one of these keys.
+[[nodiscard]] std::string value_at(std::string_view level, std::string_view key);
+
 /// The device's own switches as configured, or as the level says; `deterministic` turns measuring off. Error `configuration` if
 /// a deterministic run is told to measure.
 [[nodiscard]] ComputeSettings compute_settings(const DeviceConfig& config, bool deterministic);

@@ -2,6 +2,7 @@
 
 // Parts of the norm kernels that both directions share: which thread holds what of a row, and sums over it.
 
+#include "cuda/ops/block_sum.h"
 #include "cuda/ops/element.h"
 #include "cuda/simt.h"
 
@@ -29,12 +30,6 @@ template <class F>
 bool with_row_shape(int64_t packs, F&& f) {
   return with_first_shape(packs, f, RowShape<1, 1>(), RowShape<1, 2>(), RowShape<1, 3>(), RowShape<1, 4>(), RowShape<2, 3>(),
                           RowShape<2, 4>(), RowShape<4, 3>(), RowShape<4, 4>(), RowShape<8, 3>(), RowShape<8, 4>());
-}
-
-/// Over the 32 lanes; all get the same bits.
-__device__ inline float warp_sum(float value) {
-  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffU, value, distance);
-  return value;
 }
 
 /// Sums over the threads of a row. With several warps a row the whole block calls.

@@ -13,16 +13,6 @@
 namespace trireme::ops {
 namespace {
 
-// Gradients where those of the result are eighths from -1 to 1, which every type holds.
-template <class F>
-Tensors results(F operation, const Tensors& in) {
-  const at::Tensor y = operation(in);
-  const at::Tensor given = (((at::arange(y.numel(), at::kLong) * 7 % 17) - 8).to(at::kDouble) / 8).view(y.sizes());
-  return results_and_gradients([&](const Tensors& t) { return Tensors{operation(t)}; }, in, {given});
-}
-
-double tolerance_of(at::ScalarType type) { return type == at::kFloat ? 1e-5 : type == at::kHalf ? 4e-3 : 2e-2; }
-
 using cuda::Element;
 using cuda::Epilogue;
 
