@@ -18,7 +18,10 @@ void add_predict(CLI::App& app, Action& action);
 void add_prepare(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_convert(CLI::App& app, Action& action);
+void add_debug(CLI::App& app, Action& action);
+void add_top(CLI::App& app, Action& action);
 void add_config(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
+void add_report(CLI::App& app, Action& action);
 
 }  // namespace trireme::app

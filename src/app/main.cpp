@@ -19,8 +19,11 @@ int main(int argc, char** argv) {
   app::add_prepare(cli, action);
   app::add_inspect(cli, action);
   app::add_convert(cli, action);
+  app::add_debug(cli, action);
+  app::add_top(cli, action);
   app::add_config(cli, action);
   app::add_doctor(cli, action);
+  app::add_report(cli, action);
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

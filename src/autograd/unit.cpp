@@ -26,17 +26,27 @@ class AttendedCall {
   AttendedCall(Unit& unit, std::vector<UnitAttendant*> attendants)
       : unit_(unit), attendants_(std::move(attendants)) {}
 
-  void begin_forward() {
-    for (UnitAttendant* const one : attendants_) one->before_forward(unit_);
+  void begin_forward(const std::vector<at::Tensor>& inputs) {
+    for (UnitAttendant* const one : attendants_) {
+      one->before_forward(unit_);
+      one->saw_inputs(unit_, inputs);
+    }
   }
-  void end_forward() {
-    for (auto one = attendants_.rbegin(); one != attendants_.rend(); ++one)
+  void end_forward(const std::vector<at::Tensor>& outputs) {
+    for (auto one = attendants_.rbegin(); one != attendants_.rend(); ++one) {
+      (*one)->saw_outputs(unit_, outputs);
       (*one)->after_forward(unit_);
+    }
   }
 
   void begin_backward() {
     if (std::exchange(begun_, true)) return;
     for (UnitAttendant* const one : attendants_) one->before_backward(unit_);
+  }
+  void see_output_gradient(size_t output, const at::Tensor& gradient) {
+    begin_backward();
+    if (!gradient.defined()) return;
+    for (UnitAttendant* const one : attendants_) one->saw_output_gradient(unit_, output, gradient);
   }
   void end_backward() {
     if (std::exchange(ended_, true)) return;
@@ -88,7 +98,7 @@ std::vector<at::Tensor> Unit::forward(const std::vector<at::Tensor>& inputs) {
 std::vector<at::Tensor> Unit::operator()(const std::vector<at::Tensor>& inputs) {
   if (attendants_.empty()) return forward(inputs);
   const auto call = std::make_shared<AttendedCall>(*this, attendants_);
-  call->begin_forward();
+  call->begin_forward(inputs);
   std::vector<at::Tensor> seen = inputs;
   if (at::GradMode::is_enabled())
     for (at::Tensor& input : seen)
@@ -97,10 +107,11 @@ std::vector<at::Tensor> Unit::operator()(const std::vector<at::Tensor>& inputs) 
         input.register_hook([call](const at::Tensor&) { call->end_backward(); });
       }
   std::vector<at::Tensor> outputs = forward(seen);
-  call->end_forward();
-  for (const at::Tensor& output : outputs)
-    if (in_graph(output))
-      output.register_hook([call](const at::Tensor&) { call->begin_backward(); });
+  call->end_forward(outputs);
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (in_graph(outputs[i]))
+      outputs[i].register_hook(
+          [call, i](const at::Tensor& gradient) { call->see_output_gradient(i, gradient); });
   return outputs;
 }
 

@@ -38,6 +38,11 @@ void Operation::wait() {
   if (failure_ != nullptr) throw Error(*failure_);
 }
 
+std::optional<Interval> Operation::interval() const {
+  if (!done() || started_ns_ == 0) return std::nullopt;
+  return Interval{started_ns_, started_ns_ + busy_ns_.load()};
+}
+
 void Operation::start(Peers& peers) {
   started_ns_ = steady_ns();
   body_(peers);

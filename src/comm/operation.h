@@ -7,6 +7,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,7 @@ class Operation final : public Work {
   [[nodiscard]] bool done() const override { return ended_.load(std::memory_order_acquire); }
   void wait() override;
   [[nodiscard]] int64_t busy_ns() const override { return busy_ns_.load(); }
+  [[nodiscard]] std::optional<Interval> interval() const override;
 
   // For the communication thread.
   [[nodiscard]] const Group& group() const { return *group_; }

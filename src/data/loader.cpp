@@ -116,6 +116,7 @@ class Loader::Pipeline {
     issued_ = consumed_ = 0;
     planned_ = consumed_position_ = position;
     for (Outcome& slot : slots_) slot = Outcome();
+    counters_.held_bytes = 0;
     room_.notify_all();
   }
 
@@ -157,6 +158,7 @@ class Loader::Pipeline {
     Outcome outcome;
     outcome.global = outcome.batch.global = global;
     try {
+      (void)core::fault::at("data.load");
       for (int64_t m = 0; m < micro_steps(); ++m)
         outcome.batch.micro_batches.push_back(load_micro(global, m));
     } catch (...) {
@@ -182,6 +184,7 @@ class Loader::Pipeline {
     arrived_.wait(lock, [&] { return mine.ready; });
     Outcome outcome = std::exchange(mine, Outcome());
     ++consumed_;
+    counters_.held_bytes -= outcome.batch.bytes();
     // Small batches several at a time: waking a thread costs as much as loading one.
     if (!small_batches_ || issued_ - consumed_ <= depth_ / 2) room_.notify_all();
     return outcome;
@@ -211,6 +214,7 @@ class Loader::Pipeline {
         small_batches_ = true;
         depth_ = std::max(depth_, depth_of_small_batches);
       }
+      counters_.held_bytes += outcome.batch.bytes();
       slot(ticket) = std::move(outcome);
       arrived_.notify_one();
     }

@@ -80,6 +80,13 @@ Backend* open(std::string_view name) {
 Graph::~Graph() = default;
 Backend::~Backend() = default;
 
+void Backend::begin_range(const char*) {}
+void Backend::end_range() {}
+void Backend::record_memory_history(bool) {}
+bool Backend::save_memory_snapshot(const std::string&) {
+  return false;
+}
+
 bool Backend::reaches(int from, int to) const {
   return from == to;
 }

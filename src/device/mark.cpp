@@ -1,9 +1,16 @@
 #include <trireme/core/error.h>
 #include <trireme/device/mark.h>
 
+#include <atomic>
+
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 namespace trireme::device {
+namespace {
+
+std::atomic<int64_t> waits{0}, waited_ns{0};
+
+}  // namespace
 
 Mark Mark::now(c10::Device device, bool timed) {
   Mark mark(device);
@@ -22,7 +29,15 @@ bool Mark::reached() const {
 }
 
 void Mark::wait_on_host() const {
-  if (event_ != nullptr) event_->synchronize();
+  if (event_ == nullptr || event_->query()) return;
+  const auto since = std::chrono::steady_clock::now();
+  event_->synchronize();
+  waits.fetch_add(1, std::memory_order_relaxed);
+  waited_ns.fetch_add(std::chrono::nanoseconds(std::chrono::steady_clock::now() - since).count(), std::memory_order_relaxed);
+}
+
+HostWaits host_waits() {
+  return {.count = waits.load(std::memory_order_relaxed), .seconds = static_cast<double>(waited_ns.load(std::memory_order_relaxed)) * 1e-9};
 }
 
 void Mark::wait_on_stream() const {

@@ -66,6 +66,18 @@ LossSums ConvNet::loss(const core::Batch& batch) {
   return classification_loss(head_.front()(x.flatten(1)), batch);
 }
 
+double ConvNet::flops_per_sample(int64_t) const {
+  int64_t channels = settings_.image.channels, height = settings_.image.height, width = settings_.image.width;
+  double products = 0;
+  for (const int64_t filters : settings_.filters) {
+    products += products_of({channels, filters}, height, width);
+    channels = filters;
+    height /= 2;
+    width /= 2;
+  }
+  return 6 * (products + static_cast<double>(channels * height * width * settings_.classes));
+}
+
 void ConvNet::check_batch(const core::Batch& batch) const {
   check_targets(batch.at("label"), {}, settings_.classes);
 }

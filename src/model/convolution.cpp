@@ -30,6 +30,11 @@ NormedConvolution ConvolutionBlock::add(const std::string& convolution, const st
   return made;
 }
 
+double products_of(const ConvolutionShape& shape, int64_t height, int64_t width) {
+  const auto outputs = [&](int64_t size) { return (size + shape.stride - 1) / shape.stride; };
+  return static_cast<double>(shape.in * shape.out * shape.kernel * shape.kernel) * static_cast<double>(outputs(height) * outputs(width));
+}
+
 void check_groups(const std::string& key, int64_t filters, int64_t groups) {
   if (filters % groups != 0)
     throw Error(

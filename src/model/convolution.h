@@ -25,6 +25,9 @@ struct ConvolutionShape {
   int64_t stride = 1;
 };
 
+/// Multiplications of one such convolution of a picture that is `height` by `width` before it.
+[[nodiscard]] double products_of(const ConvolutionShape& shape, int64_t height, int64_t width);
+
 /// A block that consists of such convolutions.
 class ConvolutionBlock : public autograd::Block {
  protected:

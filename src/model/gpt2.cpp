@@ -99,6 +99,15 @@ double Gpt2::nominal_weight_per_sample() const {
   return static_cast<double>(settings_.n_positions);
 }
 
+double Gpt2::flops_per_sample(int64_t tokens) const {
+  const auto length = static_cast<double>(tokens), width = static_cast<double>(settings_.n_embd),
+             inner = static_cast<double>(settings_.inner()), layers = static_cast<double>(settings_.n_layer),
+             vocabulary = static_cast<double>(settings_.vocab_size);
+  const double weights = layers * (4 * width * width + 2 * width * inner) + vocabulary * width;
+  const double attention = 2 * layers * width * length;  // of a token: scores and their use, as if not causal
+  return 6 * length * (weights + attention);
+}
+
 void Gpt2::check_batch(const core::Batch& batch) const {
   check_tokens(batch.at("tokens"), settings_.vocab_size);
   check_targets(batch.at("targets"), batch.has("loss_mask") ? batch.at("loss_mask") : at::Tensor(), settings_.vocab_size);

@@ -20,6 +20,7 @@ class Gpt2 final : public Model, public LanguageModel {
   LossSums loss(const core::Batch& batch) override;
   [[nodiscard]] std::vector<autograd::Unit*> units() override;
   [[nodiscard]] double nominal_weight_per_sample() const override;
+  [[nodiscard]] double flops_per_sample(int64_t tokens) const override;
   [[nodiscard]] bool marks_cheap_parts() const override { return true; }
   [[nodiscard]] bool supports_fp8() const override { return true; }
   /// The length of the latest batch's sequences; before the first one, n_positions.

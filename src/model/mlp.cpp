@@ -51,6 +51,16 @@ LossSums Mlp::loss(const core::Batch& batch) {
   return classification_loss(x, batch);
 }
 
+double Mlp::flops_per_sample(int64_t) const {
+  double products = 0;
+  int64_t width = settings_.inputs;
+  for (const int64_t next : settings_.hidden) {
+    products += static_cast<double>(width * next);
+    width = next;
+  }
+  return 6 * (products + static_cast<double>(width * settings_.classes));
+}
+
 void Mlp::check_batch(const core::Batch& batch) const {
   check_targets(batch.at("label"), {}, settings_.classes);
 }

@@ -17,6 +17,7 @@ class Mlp final : public Model {
   LossSums loss(const core::Batch& batch) override;
   [[nodiscard]] std::vector<autograd::Unit*> units() override;
   [[nodiscard]] double nominal_weight_per_sample() const override { return 1.0; }
+  [[nodiscard]] double flops_per_sample(int64_t tokens) const override;
   void check_batch(const core::Batch& batch) const override;
   [[nodiscard]] bool repeatable() const override { return true; }
   void check_data(const std::vector<std::pair<std::string, int64_t>>& properties) const override;

@@ -85,6 +85,24 @@ LossSums ResNet::loss(const core::Batch& batch) {
   return classification_loss(head_.front()(x.mean({2, 3})), batch);
 }
 
+double ResNet::flops_per_sample(int64_t) const {
+  int64_t in = settings_.base_width, height = settings_.image.height, width = settings_.image.width;
+  double products = products_of({settings_.image.channels, in}, height, width);
+  for (size_t stage = 0; stage < settings_.blocks.size(); ++stage) {
+    const int64_t out = settings_.base_width << stage;
+    for (int64_t block = 0; block < settings_.blocks[stage]; ++block) {
+      const int64_t stride = block == 0 && stage > 0 ? 2 : 1;
+      products += products_of({in, out, 3, stride}, height, width);
+      if (in != out || stride != 1) products += products_of({in, out, 1, stride}, height, width);
+      height = (height + stride - 1) / stride;
+      width = (width + stride - 1) / stride;
+      products += products_of({out, out}, height, width);
+      in = out;
+    }
+  }
+  return 6 * (products + static_cast<double>(in * settings_.classes));
+}
+
 void ResNet::check_batch(const core::Batch& batch) const {
   check_targets(batch.at("label"), {}, settings_.classes);
 }

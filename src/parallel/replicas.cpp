@@ -2,8 +2,10 @@
 #include <trireme/core/random.h>
 #include <trireme/parallel/replicas.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -80,7 +82,76 @@ void check_same_kind(const std::vector<std::vector<Digest>>& ranks, const core::
   }
 }
 
+std::string bytes_of(const std::vector<Digest>& digests) {
+  return {reinterpret_cast<const char*>(digests.data()), digests.size() * sizeof(Digest)};
+}
+
+// Ranks by what they hold, the largest group first; of equal ones that of the lowest rank.
+std::vector<std::vector<size_t>> groups_of(const std::vector<Digest>& by_rank) {
+  std::vector<std::vector<size_t>> groups;
+  for (size_t rank = 0; rank < by_rank.size(); ++rank) {
+    const auto same = std::ranges::find_if(
+        groups, [&](const auto& group) { return by_rank[group.front()] == by_rank[rank]; });
+    same == groups.end() ? groups.push_back({rank}) : same->push_back(rank);
+  }
+  std::ranges::stable_sort(groups, std::greater(), &std::vector<size_t>::size);
+  return groups;
+}
+
+Error corruption(const std::vector<std::vector<Digest>>& ranks, const core::ParameterSet& tensors,
+                 int64_t step, int64_t last_equal_step) {
+  std::vector<Digest> column(ranks.size());
+  size_t first = 0, differing = 0;
+  for (size_t i = tensors.size(); i-- > 0;) {
+    std::ranges::transform(ranks, column.begin(), [i](const auto& rank) { return rank[i]; });
+    if (groups_of(column).size() == 1) continue;
+    first = i;
+    ++differing;
+  }
+  std::ranges::transform(ranks, column.begin(), [&](const auto& rank) { return rank[first]; });
+  const std::vector<std::vector<size_t>> groups = groups_of(column);
+  std::string who;
+  if (2 * groups.front().size() > ranks.size()) {
+    std::vector<size_t> minority;
+    for (size_t g = 1; g < groups.size(); ++g)
+      minority.insert(minority.end(), groups[g].begin(), groups[g].end());
+    std::ranges::sort(minority);
+    who = fmt::format("rank{} {} differ{} from the other {}", minority.size() == 1 ? "" : "s",
+                      fmt::join(minority, ", "), minority.size() == 1 ? "s" : "",
+                      groups.front().size());
+  } else {
+    for (const auto& group : groups)
+      who += fmt::format("{}rank{} {}", who.empty() ? "" : " against ", group.size() == 1 ? "" : "s",
+                         fmt::join(group, ", "));
+    who += ", without a majority";
+  }
+  return {ErrorKind::corruption,
+          fmt::format("after step {} the ranks no longer hold the same {}: {}{}", step,
+                      tensors[first].name, who,
+                      differing > 1 ? fmt::format(" ({} tensors differ)", differing) : ""),
+          fmt::format("test the memory and the device of that host; only checkpoints up to step {} are "
+                      "known to be sound: go on from one with run.resume=PATH, without that host",
+                      last_equal_step)};
+}
+
 }  // namespace
+
+void require_equal_replicas(comm::Communicator& communicator, const core::ParameterSet& tensors,
+                            int64_t step, int64_t last_equal_step) {
+  std::vector<Digest> mine;
+  for (const core::Parameter& p : tensors) mine.push_back(digest_of(p));
+  const std::string all_of_mine = bytes_of(mine);
+  const uint64_t together = hash_bytes(all_of_mine.data(), all_of_mine.size());
+  const std::vector<std::string> hashes = communicator.all_gather_bytes(
+      {reinterpret_cast<const char*>(&together), sizeof together});
+  if (std::ranges::all_of(hashes, [&](const std::string& one) { return one == hashes.front(); }))
+    return;
+  std::vector<std::vector<Digest>> ranks;
+  for (const std::string& bytes : communicator.all_gather_bytes(all_of_mine))
+    ranks.push_back(unpack(bytes));
+  check_same_kind(ranks, tensors);
+  throw corruption(ranks, tensors, step, last_equal_step);
+}
 
 int64_t broadcast_parameters(comm::Communicator& communicator, const core::ParameterSet& parameters,
                              const core::ParameterSet& buffers) {
@@ -88,8 +159,7 @@ int64_t broadcast_parameters(comm::Communicator& communicator, const core::Param
   all.insert(all.end(), buffers.begin(), buffers.end());
   std::vector<Digest> mine;
   for (const core::Parameter& p : all) mine.push_back(digest_of(p));
-  const std::vector<std::string> gathered = communicator.all_gather_bytes(
-      {reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(Digest)});
+  const std::vector<std::string> gathered = communicator.all_gather_bytes(bytes_of(mine));
   std::vector<std::vector<Digest>> ranks;
   for (const std::string& bytes : gathered) ranks.push_back(unpack(bytes));
   check_same_kind(ranks, all);

@@ -5,10 +5,14 @@
 #include <trireme/storage/durable.h>
 #include <trireme/storage/json_lines.h>
 
+#include "cut_lines.h"
 #include "json.h"
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <fstream>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -24,10 +28,36 @@ bool keeps_record(const nlohmann::json& record, std::optional<int64_t> step) {
          found->get<int64_t>() <= *step;
 }
 
+/// Of ranks that the run does not have any more.
+std::vector<std::filesystem::path> orphaned_records(const RunPaths& paths, size_t ranks) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(paths.logs(), error), end; !error && file != end;
+       file.increment(error))
+    if (const std::string name = file->path().filename().string();
+        name.starts_with("rank") && name.ends_with(".jsonl")) {
+      size_t rank = 0;
+      const char* const last = name.data() + name.size() - std::string_view(".jsonl").size();
+      const auto [stop, bad] = std::from_chars(name.data() + 4, last, rank);
+      if (bad == std::errc() && stop == last && rank >= ranks) files.push_back(file->path());
+    }
+  return files;
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::optional<int64_t> step_of(const std::optional<RunFolder::Resumed>& resumed) {
+  return resumed ? std::optional<int64_t>(resumed->step) : std::nullopt;
+}
+
 bool keeps_event(const nlohmann::json& record, std::optional<int64_t> step) {
   const auto name = record.is_object() ? record.find("event") : record.end();
   if (name == record.end()) return false;
-  const bool undone = *name == "saved" || *name == "skipped";
+  const bool undone = *name == "saved" || *name == "skipped" || *name == "profiled" ||
+                      *name == "straggler" || *name == "leak";
   return !undone || keeps_record(record, step);
 }
 
@@ -50,7 +80,7 @@ int64_t attempt_of(const std::filesystem::path& path) {
 
 /// What has to happen before the files are opened for appending; returns the paths to be chained
 /// into the constructor.
-RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resumed) {
+RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resumed, size_t ranks) {
   std::optional<int64_t> step, evaluated;
   if (resumed) step = resumed->step, evaluated = resumed->evaluated;
   storage::remove_temporaries(paths.root);
@@ -60,6 +90,9 @@ RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resume
       paths.eval(), [&](const nlohmann::json& record) { return keeps_record(record, evaluated); });
   storage::truncate_jsonl(paths.events(),
                           [&](const nlohmann::json& record) { return keeps_event(record, step); });
+  storage::truncate_jsonl(paths.debug(),
+                          [&](const nlohmann::json& record) { return keeps_record(record, step); });
+  for (const auto& file : orphaned_records(paths, ranks)) cut_lines_back(file, step);
   // Scripts take an absent exit.json for a run that is under way or was lost; an old one would lie
   // to them.
   std::error_code error;
@@ -69,6 +102,47 @@ RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resume
                 fmt::format("{} cannot be removed: {}", paths.exit().string(), error.message()),
                 "check the permissions of run.dir");
   return paths;
+}
+
+/// A process that is killed loses so much of the ledger.
+constexpr std::chrono::seconds goodput_every{10};
+
+std::string host_of(int rank, std::span<const std::string> hosts) {
+  const auto index = static_cast<size_t>(rank);
+  return index < hosts.size() ? hosts[index] : "";
+}
+
+Event event_of(const Straggler& found, int64_t step, std::span<const std::string> hosts) {
+  return {"straggler",
+          step,
+          {{"rank", static_cast<int64_t>(found.rank)},
+           {"host", host_of(found.rank, hosts)},
+           {"section", std::string(telemetry::name_of(found.section))},
+           {"excess", found.excess},
+           {"seconds", found.seconds},
+           {"from_step", found.from_step}}};
+}
+
+Event event_of(const Leak& found, int64_t step, std::span<const std::string> hosts) {
+  return {"leak",
+          step,
+          {{"rank", static_cast<int64_t>(found.rank)},
+           {"host", host_of(found.rank, hosts)},
+           {"what", std::string(found.what)},
+           {"bytes_per_step", found.bytes_per_step},
+           {"from_step", found.from_step}}};
+}
+
+/// Whether the file could be replaced; says so if not.
+bool replaced(const std::filesystem::path& path, std::string_view text, std::string_view what) {
+  try {
+    storage::replace_file(path, text);
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage) throw;
+    log::warning("{} could not be written: {}", what, error.message());
+    return false;
+  }
 }
 
 }  // namespace
@@ -87,7 +161,8 @@ RunFolder::RunFolder(RunPaths paths, std::string_view config_yaml, std::optional
                      std::vector<std::string> hosts)
     : hosts_(std::move(hosts)),
       attempt_(last_attempt(paths) + 1),
-      paths_(prepare(std::move(paths), resumed)),
+      paths_(prepare(std::move(paths), resumed, hosts_.size())),
+      goodput_(text_of(paths_.goodput()), attempt_, step_of(resumed), process_started()),
       metrics_(paths_.metrics()),
       eval_(paths_.eval()),
       events_(paths_.events()) {
@@ -100,9 +175,43 @@ RunFolder::~RunFolder() {
                  paths_.root.native(), lost_.count(), lost_.count() == 1 ? "" : "s");
 }
 
-void RunFolder::log_metrics(const StepMetrics& metrics, const Window& window) {
-  append(metrics_, metrics_line(metrics, window, hosts_, attempt_));
+void RunFolder::first_step() {
+  goodput_.first_step(wall_clock());
+  save_goodput(/*now=*/true);
+}
+
+void RunFolder::alive() {
+  goodput_.seen(wall_clock());
+  save_goodput(/*now=*/false);
+}
+
+void RunFolder::evaluation(double seconds) {
+  goodput_.evaluation(seconds, wall_clock());
+  save_goodput(/*now=*/false);
+}
+
+void RunFolder::checkpoint(double seconds) {
+  goodput_.checkpoint(seconds, wall_clock());
+  save_goodput(/*now=*/false);
+}
+
+void RunFolder::finish(bool done) {
+  goodput_.finish(done, wall_clock());
+  save_goodput(/*now=*/true);
+}
+
+Findings RunFolder::log_metrics(const StepMetrics& metrics, const Window& window) {
+  goodput_.add(window, metrics.step, wall_clock());
+  append(metrics_, metrics_line(metrics, window, hosts_, attempt_, goodput_.totals().goodput()));
+  save_goodput(/*now=*/false);
   totals_.add(window);
+  history_.add(window, metrics.step);
+  losses_.add(metrics.step, metrics.loss);
+  Findings findings{.straggler = stragglers_.observe(window.rows, metrics.step),
+                    .leaks = leaks_.observe(window.rows, metrics.step)};
+  if (findings.straggler) log_event(event_of(*findings.straggler, metrics.step, hosts_));
+  for (const Leak& leak : findings.leaks) log_event(event_of(leak, metrics.step, hosts_));
+  return findings;
 }
 
 void RunFolder::log_eval(const EvalMetrics& metrics) {
@@ -124,14 +233,31 @@ void RunFolder::append(storage::AppendFile& file, std::string_view line) {
   }
 }
 
+void RunFolder::save_goodput(bool now) {
+  const auto time = LostRecords::Clock::now();
+  if (!now && goodput_saved_ && time - *goodput_saved_ < goodput_every) return;
+  goodput_saved_ = time;
+  // Nothing is lost for good: the next text holds it all.
+  (void)replaced(paths_.goodput(), goodput_.json(), "the ledger of goodput");
+}
+
 std::string RunFolder::write_report(std::span<const UnitSpread> units) {
-  try {
-    storage::replace_file(paths_.report(), totals_.report_json(hosts_, attempt_, units));
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::storage) throw;
-    log::warning("the report could not be written: {}", error.message());
-  }
-  return judge(totals_.rows(), hosts_).text;
+  ReportParts parts;
+  parts.units.assign(units.begin(), units.end());
+  return write_report(std::move(parts));
+}
+
+std::string RunFolder::write_report(ReportParts parts) {
+  parts.known.stragglers = stragglers_.found();
+  parts.known.leaks = leaks_.leaks();
+  parts.known.losses = losses_.points();
+  parts.known.working_seconds = stragglers_.early_working();
+  save_goodput(/*now=*/true);
+  (void)replaced(
+      paths_.report(),
+      totals_.report_json(hosts_, attempt_, parts, history_.json(), goodput_.json(/*marks=*/false)),
+      "the report");
+  return judge(totals_.rows(), hosts_, parts.known).text;
 }
 
 }  // namespace trireme::report

@@ -1,4 +1,5 @@
 #include <trireme/core/error.h>
+#include <trireme/device/backend.h>
 #include <trireme/device/device_memory.h>
 #include <trireme/telemetry/recorder.h>
 
@@ -30,7 +31,10 @@ double seconds(int64_t ns) {
 Recorder::Recorder() : Recorder(Settings{}) {}
 
 Recorder::Recorder(const Settings& settings)
-    : ring_(settings.steps), device_(settings.device), spans_(settings.spans_per_thread) {
+    : ring_(settings.steps),
+      device_(settings.device),
+      ranges_(device_ ? device::backend_of(device_->type()) : nullptr),
+      spans_(settings.spans_per_thread) {
   check(settings.steps > 0, "a recorder keeps at least one step");
   if (!device_) return;
   for (size_t i = 0; i < timelines; ++i) timelines_.push_back(std::make_unique<DeviceTimeline>());
@@ -82,6 +86,16 @@ void Recorder::begin_step(int64_t step) {
   stack_[0] = Phase::other;
   depth_ = 1;
   counts_at_begin_ = counts();
+  if (device_) {
+    const device::DeviceMemory there = device::device_memory(*device_);
+    allocated_at_begin_ = there.allocated;
+    device_peak_ = std::max(device_peak_, there.peak);
+    device::reset_peak(*device_);
+  } else {
+    step_memory_.reset();  // of a step that was left by an exception
+    allocated_at_begin_ = allocated_bytes();
+    step_memory_.emplace();
+  }
   begin_ns_ = mark_ns_ = now_ns();
   if (timeline_) timeline_->clear();
   mark(Phase::other);
@@ -112,10 +126,15 @@ StepRecord Recorder::end_step() {
     resident_bytes_ = resident_bytes();
     resident_read_ns_ = now;
   }
+  record.allocated_at_begin = allocated_at_begin_;
+  if (step_memory_) record.step_peak = allocated_at_begin_ + step_memory_->peak();
+  step_memory_.reset();
   record.memory = mark_tensors();
   if (device_) {
     const device::DeviceMemory there = device::device_memory(*device_);
-    record.memory = {.allocated = there.allocated, .reserved = there.reserved, .peak = there.peak};
+    record.step_peak = there.peak;
+    device_peak_ = std::max(device_peak_, there.peak);
+    record.memory = {.allocated = there.allocated, .reserved = there.reserved, .peak = device_peak_};
     record.seconds = 0;
     record.phases.fill(0);
     mark(Phase::other);
@@ -152,15 +171,25 @@ void Recorder::leave(int64_t now) {
   mark(stack_[depth_ - 1]);
 }
 
+void begin_range(Recorder& recorder, const char* name) {
+  recorder.ranges()->begin_range(name);
+}
+
+void end_range(Recorder& recorder) {
+  recorder.ranges()->end_range();
+}
+
 PhaseScope::PhaseScope(Recorder& recorder, Phase phase) : phase_(phase) {
   if (!recorder.in_step_here()) return;
   start_ns_ = now_ns();
   if (!recorder.enter(phase, start_ns_)) return;
   recorder_ = &recorder;
   step_ = recorder.steps_begun_;
+  if (recorder.ranges() != nullptr) begin_range(recorder, name_of(phase).data());
 }
 
 PhaseScope::~PhaseScope() {
+  if (recorder_ != nullptr && recorder_->ranges() != nullptr) end_range(*recorder_);
   // A scope that outlived its step has nothing to take back.
   if (recorder_ == nullptr || !recorder_->in_step_here() || step_ != recorder_->steps_begun_)
     return;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 namespace trireme::telemetry {
 namespace {
@@ -24,17 +25,22 @@ int64_t now_ns() {
 /// whoever sees a word of a later record also sees the count before it.
 class SpanLog::Ring {
  public:
-  Ring(size_t capacity, int thread)
-      : owner(std::this_thread::get_id()), thread_(thread), slots_(capacity) {}
+  Ring(size_t capacity, int number)
+      : owner(std::this_thread::get_id()), thread(number), slots_(capacity) {}
+  ~Ring() { delete[] details_.load(std::memory_order_relaxed); }
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
 
   void write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
-             int64_t step) {
+             int64_t step, const SpanDetail* detail) {
     const uint64_t index = written_.load(std::memory_order_relaxed);
     Slot& slot = slots_[index % slots_.size()];
+    const int64_t flag = detail != nullptr ? detail_flag : 0;
+    if (detail != nullptr) write_detail(index, *detail);
     slot.name.store(name, std::memory_order_release);
     slot.start.store(start_ns, std::memory_order_release);
     slot.duration.store(duration_ns, std::memory_order_release);
-    slot.step_and_category.store(step * 256 + static_cast<int64_t>(category),
+    slot.step_and_category.store(step * 256 + (static_cast<int64_t>(category) | flag),
                                  std::memory_order_release);
     written_.store(index + 1, std::memory_order_release);
   }
@@ -51,13 +57,14 @@ class SpanLog::Ring {
       record.start_ns = slot.start.load(std::memory_order_acquire);
       record.duration_ns = slot.duration.load(std::memory_order_acquire);
       const int64_t packed = slot.step_and_category.load(std::memory_order_acquire);
+      if ((packed & detail_flag) != 0) read_detail(index, record);
       if (written_.load(std::memory_order_acquire) >= index + slots_.size()) {
         ++lost;
         continue;
       }
-      record.category = static_cast<Category>(packed & 255);
+      record.category = static_cast<Category>(packed & (detail_flag - 1));
       record.step = packed >> 8;
-      record.thread = thread_;
+      record.thread = thread;
       out.push_back(record);
     }
     read_ = end;
@@ -65,6 +72,8 @@ class SpanLog::Ring {
   }
 
   const std::thread::id owner;
+  const int thread;
+  std::string called;  // under the log's lock
 
  private:
   struct Slot {
@@ -73,8 +82,42 @@ class SpanLog::Ring {
     std::atomic<int64_t> duration{0};
     std::atomic<int64_t> step_and_category{0};
   };
-  const int thread_;
+  struct Detail {
+    std::atomic<int64_t> bytes{0};
+    std::atomic<int64_t> sequence{0};
+    std::atomic<const char*> group{nullptr};
+    std::atomic<int64_t> place{0};  // rank and size of the group, 32 bits each
+  };
+  static constexpr int64_t detail_flag = 128;
+  static_assert(category_count <= detail_flag);
+
+  void write_detail(uint64_t index, const SpanDetail& detail) {
+    Detail* details = details_.load(std::memory_order_relaxed);
+    if (details == nullptr) {
+      details = new Detail[slots_.size()];
+      details_.store(details, std::memory_order_release);
+    }
+    Detail& into = details[index % slots_.size()];
+    into.bytes.store(detail.bytes, std::memory_order_release);
+    into.sequence.store(detail.sequence, std::memory_order_release);
+    into.group.store(detail.group, std::memory_order_release);
+    into.place.store((static_cast<int64_t>(detail.group_rank) << 32) | detail.group_size,
+                     std::memory_order_release);
+  }
+
+  void read_detail(uint64_t index, SpanRecord& record) const {
+    // There is one: the flag was stored after it.
+    const Detail& detail = details_.load(std::memory_order_acquire)[index % slots_.size()];
+    record.bytes = detail.bytes.load(std::memory_order_acquire);
+    record.sequence = detail.sequence.load(std::memory_order_acquire);
+    record.group = detail.group.load(std::memory_order_acquire);
+    const int64_t place = detail.place.load(std::memory_order_acquire);
+    record.group_rank = static_cast<int32_t>(place >> 32);
+    record.group_size = static_cast<int32_t>(place & 0xffffffff);
+  }
+
   std::vector<Slot> slots_;
+  std::atomic<Detail*> details_{nullptr};
   std::atomic<uint64_t> written_{0};
   uint64_t read_ = 0;
 };
@@ -112,7 +155,42 @@ void SpanLog::write(const char* name, Category category, int64_t start_ns, int64
   if (ring == nullptr)
     dropped_.fetch_add(1, std::memory_order_relaxed);
   else
-    ring->write(name, category, start_ns, duration_ns, step);
+    ring->write(name, category, start_ns, duration_ns, step, nullptr);
+}
+
+void SpanLog::write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
+                    int64_t step, const SpanDetail& detail) {
+  Ring* ring = ring_of_this_thread();
+  if (ring == nullptr)
+    dropped_.fetch_add(1, std::memory_order_relaxed);
+  else
+    ring->write(name, category, start_ns, duration_ns, step, &detail);
+}
+
+const char* SpanLog::keep(std::string_view name) {
+  const std::lock_guard lock(guard_);
+  const auto found = kept_.find(name);
+  return (found != kept_.end() ? found : kept_.emplace(name).first)->c_str();
+}
+
+void SpanLog::name_this_thread(std::string name) {
+  Ring* ring = ring_of_this_thread();
+  if (ring == nullptr) return;
+  const std::lock_guard lock(guard_);
+  ring->called = std::move(name);
+}
+
+std::vector<std::string> SpanLog::thread_names() const {
+  const std::lock_guard lock(guard_);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < threads_; ++i)
+    names.push_back(rings_[i]->called.empty() ? "thread " + std::to_string(i) : rings_[i]->called);
+  return names;
+}
+
+int SpanLog::this_thread() {
+  const Ring* ring = ring_of_this_thread();
+  return ring == nullptr ? -1 : ring->thread;
 }
 
 std::vector<SpanRecord> SpanLog::drain() {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <trireme/comm/device_communicator.h>
+#include <trireme/comm/traced.h>
 #include <trireme/core/log.h>
 #include <trireme/data/open.h>
 #include <trireme/device/backend.h>
@@ -78,6 +79,12 @@ void check_strategy(const RunConfig& config, model::Model& model) {
                  "memory");
 }
 
+void check_replicas(const RunConfig& config) {
+  if (!config.guard.replicas_every_steps || config.parallel.strategy != "fsdp") return;
+  throw Error(ErrorKind::configuration, "guard.replicas_every_steps: with parallel.strategy: fsdp no rank holds what another holds",
+              "set guard.replicas_every_steps: null, or parallel.strategy to ddp, zero1 or zero2");
+}
+
 void check_fp8(const precision::Precision& precision, const model::Model& model, at::Device device) {
   if (!precision.fp8) return;
   if (!model.supports_fp8())
@@ -143,12 +150,13 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
                   telemetry::Recorder& recorder) {
   Parts parts;
   parts.device = device;
-  parts.ranks = comm::make_device_communicator(world.all(), device);
+  parts.ranks = comm::traced(comm::make_device_communicator(world.all(), device), recorder, "ranks");
   const comm::CommunicatorPtr all = parts.ranks;
   parts.precision = resolve_precision(config, device);
   parts.model = model::create_model(config.model);
   parts.model->check_data(data.properties());
   check_strategy(config, *parts.model);
+  check_replicas(config);
   check_fp8(parts.precision, *parts.model, device);
   if (world.rank() == 0) warn_of_odd_vocabulary(config, device);
   std::optional<InitialWeights> initial;
@@ -176,7 +184,9 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
     parallel::broadcast_parameters(*all, built, unit.buffers());
     sharded->add(unit);
   };
-  parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config), .fp8 = parts.precision.fp8}, fill);
+  parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config), .fp8 = parts.precision.fp8,
+                      .recorder = &recorder},
+                     fill);
   parts.buffers = parts.model->buffers();
   set_activations(config.parallel, parts);
   if (parts.model->tokens_per_sample() > 0) parts.tokens_per_sample = sequence_length(config).value_or(0);

@@ -45,6 +45,7 @@ at::Tensor Contribution::control(Votes votes, int rank, int ranks) const {
   values[control::stop_votes] = votes.stop ? 1.0 : 0.0;
   values[control::save_votes] = votes.save ? 1.0 : 0.0;
   values[control::saving] = votes.saving ? 1.0 : 0.0;
+  values[control::debug] = votes.debug ? 1.0 : 0.0;
   // The sum says that something was not finite, the flag says whose it was.
   values[control::first_flag + rank] = std::isfinite(values[control::loss_sum]) ? 0.0 : 1.0;
   for (size_t i = 0; i < metrics_.size(); ++i) values[first_metric + static_cast<int64_t>(i)] = host_sum(metrics_[i]);

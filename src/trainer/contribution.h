@@ -19,10 +19,11 @@ class Contribution {
     bool stop = false;
     bool save = false;
     bool saving = false;  ///< this rank is at work on a checkpoint
+    bool debug = false;   ///< this rank, rank 0, has a request for all
   };
   /// This rank's summand of the control vector (control.h), on the host.
   [[nodiscard]] at::Tensor control(Votes votes, int rank, int ranks) const;
-  /// The same on a device, without a look at the values; `votes` is [stop, save, saving] there, as float64.
+  /// The same on a device, without a look at the values; `votes` is [stop, save, saving, debug] there, as float64.
   [[nodiscard]] at::Tensor control_on_device(const at::Tensor& votes, int rank, int ranks) const;
 
  private:

@@ -20,7 +20,8 @@ Evaluation::Evaluation(std::shared_ptr<const data::Dataset> samples, data::Trans
   loader_ = data::evaluation_loader(std::move(samples), std::move(transforms), loading);
 }
 
-report::EvalMetrics Evaluation::run(model::Model& model, const precision::Precision& precision, at::Device device, int64_t step) {
+report::EvalMetrics Evaluation::run(model::Model& model, const precision::Precision& precision, at::Device device, int64_t step,
+                                    Here* here) {
   const at::NoGradGuard no_grad;
   model.set_training(false);
   at::Tensor sums;  // loss, weight, then the metrics: on the device, read once at the end
@@ -40,6 +41,9 @@ report::EvalMetrics Evaluation::run(model::Model& model, const precision::Precis
       const at::Tensor added = at::stack(numbers);
       sums = sums.defined() ? sums + added : added;
       samples += static_cast<double>(batch.size());
+      if (here == nullptr || batch.size() == 0) continue;
+      here->samples.insert(here->samples.end(), batch.samples.begin(), batch.samples.end());
+      here->batches += 1;
     }
   }
   model.set_training(true);

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <trireme/comm/communicator.h>
 #include <trireme/data/dataset.h>
@@ -23,7 +25,13 @@ class Evaluation {
   Evaluation(std::shared_ptr<const data::Dataset> samples, data::TransformChain transforms, const Settings& settings,
              comm::Communicator& all);
 
-  [[nodiscard]] report::EvalMetrics run(model::Model& model, const precision::Precision& precision, at::Device device, int64_t step);
+  /// What this rank did of one evaluation.
+  struct Here {
+    std::vector<int64_t> samples;  ///< their ids
+    int64_t batches = 0;
+  };
+  [[nodiscard]] report::EvalMetrics run(model::Model& model, const precision::Precision& precision, at::Device device, int64_t step,
+                                        Here* here = nullptr);
 
  private:
   comm::Communicator& all_;  // on the host

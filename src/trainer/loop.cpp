@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include <ATen/ATen.h>
 
 #include <trireme/core/fault.h>
+#include <trireme/parallel/replicas.h>
+#include <trireme/telemetry/span_log.h>
 
 namespace trireme::trainer {
 namespace {
@@ -39,7 +43,7 @@ Loop::Loop(const Context& context)
       feed_(loader_, *context.parts.model, context.parts.device),
       step_({*context.parts.model, *context.parts.data_parallel, *context.parts.optimizer, *context.parts.scaler,
              context.parts.precision, context.parts.device, *context.parts.ranks, context.recorder, context.graphs,
-             [this] { before_update(); }},
+             &context.debugging.tools(), [this] { before_update(); }},
             context.parts.model->nominal_weight_per_sample() * static_cast<double>(context.layout.global_batch),
             context.config.train.max_grad_norm),
       nonfinite_(context.config.guard) {
@@ -56,7 +60,8 @@ Loop::Loop(const Context& context)
 }
 
 int Loop::run() {
-  context_.monitor.begin(state_.step, context_.total_steps, context_.sampler);
+  context_.monitor.begin(state_.step, state_.position, context_.total_steps, context_.sampler, loader_);
+  context_.debugging.begin(state_.step);
   while (state_.step < context_.total_steps && !stop_ && !early_stop_) {
     train_one_step();
     if (state_.step == context_.total_steps) break;
@@ -64,6 +69,7 @@ int Loop::run() {
     save_due_ = save_due_ || due(context_.config.checkpoint.every_steps);
   }
   decide_all();
+  if (const auto figures = context_.monitor.last_step(loader_)) context_.debugging.log(state_.step, *figures);
   if (stop_ && state_.step < context_.total_steps) {
     save_to_the_end();
     return static_cast<int>(ErrorKind::stopped);
@@ -80,6 +86,8 @@ int Loop::run() {
 void Loop::train_one_step() {
   telemetry::Recorder& recorder = context_.recorder;
   core::fault::set_step(state_.step);
+  context_.debugging.begin_step(state_.step);
+  context_.profiler.begin_step(state_.step);
   recorder.begin_step(state_.step);
   (void)core::fault::at("step.begin");
   // The state of the steps before is saved here, so that its time belongs to a step; evaluations have been made.
@@ -87,11 +95,15 @@ void Loop::train_one_step() {
   std::optional<data::LoadedBatch> batch;
   {
     const telemetry::PhaseScope phase(recorder, telemetry::Phase::data);
+    const int64_t since = telemetry::now_ns();
     batch = feed_.next();
     check(batch.has_value(), "the training loader does not end");
+    if (context_.debugging.active())
+      context_.debugging.tools().batch(seen_batch(*batch, static_cast<double>(telemetry::now_ns() - since) * 1e-9));
   }
+  if (context_.graphs != nullptr) context_.graphs->hold(context_.debugging.needs_eager_steps());
   const bool repeats = step_.repeats(*batch);
-  if (!repeats) context_.unit_statistics.begin_step(batch->micro_batches.size());
+  if (!repeats) context_.unit_statistics.begin_step(batch->micro_batches.size(), context_.profiler.recording());
   PublishedStep published = step_.run(*batch, learning_rate(), votes());
   if (!repeats) context_.unit_statistics.end_step();
   check_metric();
@@ -112,6 +124,9 @@ void Loop::train_one_step() {
   context_.monitor.warn_unused(step_.unused_parameters());
   pending_.push_back(std::move(published));
   recorder.end_step();
+  context_.profiler.end_step(state_.step);
+  context_.debugging.end_step(state_.step);
+  check_replicas();
   pending_.back().arrived = device::Mark::now(context_.parts.device);  // what is known by then: the step's times, too
   if (pending_.size() > decision_lag_steps) decide_oldest();
 }
@@ -145,11 +160,44 @@ void Loop::decide_oldest() {
   }
   stop_ = stop_ || agreed.stop;
   save_due_ = save_due_ || agreed.save;
+  if (agreed.debug) context_.debugging.note_agreed();
   if (context_.checkpoints.under_way() && step.step > save_stage_began_ && !agreed.saving) {
     save_stage_began_ = state_.step;
     if (const auto result = context_.checkpoints.advance()) note_save(*result, /*must_succeed=*/false);
   }
-  context_.monitor.step(step, agreed, state_.skipped);
+  Debugging& debugging = context_.debugging;
+  debugging.decided(step, agreed, state_.skipped, step_.metric_names());
+  if (const auto figures = context_.monitor.step(step, agreed, state_.skipped, loader_)) debugging.log(step.step, *figures);
+}
+
+debug::BatchSeen Loop::seen_batch(const data::LoadedBatch& batch, double wait_seconds) {
+  const data::LoaderCounters counters = loader_.counters();
+  // After a pause nobody has looked for long.
+  const bool follows = std::exchange(batch_seen_at_, state_.step) == state_.step - 1;
+  const int64_t before = std::exchange(load_ns_, counters.load_ns);
+  return {.micro_batches = &batch.micro_batches,
+          .epoch = batch.global.epoch,
+          .position = batch.global.position,
+          .global_count = batch.global.count,
+          .wait_seconds = wait_seconds,
+          .load_seconds = follows ? static_cast<double>(counters.load_ns - before) * 1e-9 : 0.0,
+          .ready = counters.ready};
+}
+
+/// What every rank holds the same must be the same to the bit.
+void Loop::check_replicas() {
+  if (!due(context_.config.guard.replicas_every_steps)) return;
+  const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::other);
+  context_.parts.data_parallel->settle();
+  const core::ParameterSet parameters = context_.parts.model->parameters();
+  if (core::fault::at("replicas.flip") == core::fault::Action::nan) parameters.front().tensor.detach().flatten()[0].neg_();
+  try {
+    parallel::require_equal_replicas(all_, parameters, state_.step, replicas_equal_at_);
+  } catch (const Error&) {
+    context_.debugging.tell(state_.step);  // all ranks are here
+    throw;
+  }
+  replicas_equal_at_ = state_.step;
 }
 
 /// Not in the driver, which takes a core and does not come back from a device that hangs.
@@ -172,7 +220,8 @@ void Loop::judge_nonfinite(const PublishedStep& step, const Agreed& agreed, cons
   try {
     (void)nonfinite_.judge(step.step, std::max(agreed.first_nonfinite_rank, 0));
   } catch (const Error& e) {
-    // All ranks are here: the run ends, the checkpoint that is being written shall not be lost with it.
+    // All ranks are here: the run ends, what was found of its cause and the checkpoint that is being written shall not be lost with it.
+    context_.debugging.tell(step.step);
     while (const auto result = context_.checkpoints.finish()) note_save(*result, /*must_succeed=*/false);
     throw Error(e.kind(), e.message() + "\n  " + where, e.hint());
   }
@@ -203,12 +252,14 @@ TrainStep::Votes Loop::votes() {
   const auto now = std::chrono::steady_clock::now();
   const std::optional<double>& minutes = context_.config.checkpoint.every_minutes;
   mine.save = minutes && now - last_save_time_ >= std::chrono::duration<double, std::ratio<60>>(*minutes);
+  mine.debug = context_.debugging.vote();
   if (now - looked_for_requests_ < requests_every) return mine;
   looked_for_requests_ = now;
   require_lock();
   const guard::Requests files = guard::take_control_files(context_.control);
   mine.stop = mine.stop || files.stop;
   mine.save = mine.save || files.save;
+  context_.debugging.look();
   return mine;
 }
 
@@ -230,8 +281,12 @@ void Loop::evaluate() {
     averaged.emplace(*context_.parts.average);
     data_parallel.parameters_changed();
   }
+  const int64_t began = telemetry::now_ns();
+  Evaluation::Here here;
   const report::EvalMetrics result =
-      evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device, state_.step);
+      evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device, state_.step,
+                       context_.debugging.active() ? &here : nullptr);
+  const double seconds = static_cast<double>(telemetry::now_ns() - began) * 1e-9;
   if (averaged) {
     data_parallel.settle();
     averaged.reset();
@@ -240,9 +295,34 @@ void Loop::evaluate() {
   last_evaluated_ = state_.step;
   const guard::EarlyStopping::Decision decision =
       context_.early_stopping.observe(state_.step, metric_of(result, context_.config.eval.metric));
-  context_.monitor.evaluated(result, decision);
+  context_.monitor.evaluated(result, decision, seconds);
+  if (context_.debugging.active()) show_evaluation(result, here, seconds, decision);
   early_stop_ = early_stop_ || decision.stop;
   save_due_ = save_due_ || among_the_best();
+}
+
+void Loop::show_evaluation(const report::EvalMetrics& result, Evaluation::Here& here, double seconds,
+                           const guard::EarlyStopping::Decision& decision) {
+  debug::Debugger& tools = context_.debugging.tools();
+  tools.evaluated({.step = state_.step,
+                   .loss = result.loss,
+                   .samples = result.samples,
+                   .samples_here = static_cast<int64_t>(here.samples.size()),
+                   .batches_here = here.batches,
+                   .ids_here = std::move(here.samples),
+                   .dataset = context_.data.eval->size(),
+                   .seconds = seconds});
+  const guard::EarlyStopping& stopping = context_.early_stopping;
+  const auto& best = stopping.best();
+  tools.stopping({.step = state_.step,
+                  .metric = context_.config.eval.metric,
+                  .value = stopping.history().back().value,
+                  .best = best ? best->value : std::numeric_limits<double>::quiet_NaN(),
+                  .best_step = best ? best->step : -1,
+                  .waited = stopping.waited(),
+                  .patience = context_.config.eval.patience.value_or(-1),
+                  .improved = decision.improved,
+                  .stop = decision.stop});
 }
 
 /// Begins a save; if there is no room for another one, what is under way is waited for.
@@ -272,7 +352,12 @@ void Loop::begin_save() {
 
 /// The state as it is now is on disk when this returns.
 void Loop::save_to_the_end() {
-  const telemetry::PhaseScope phase(context_.recorder, telemetry::Phase::checkpoint);
+  const int64_t began = telemetry::now_ns();
+  save_outside_of_steps();
+  context_.monitor.saving_took(static_cast<double>(telemetry::now_ns() - began) * 1e-9);
+}
+
+void Loop::save_outside_of_steps() {
   require_lock();
   while (const auto before = context_.checkpoints.finish()) note_save(*before, /*must_succeed=*/false);
   if (last_saved_ == state_.step && !last_save_failed_) return;

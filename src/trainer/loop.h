@@ -18,6 +18,7 @@
 #include "trainer/checkpoints.h"
 #include "trainer/device_feed.h"
 #include "trainer/control.h"
+#include "trainer/debugging.h"
 #include "trainer/evaluation.h"
 #include "trainer/monitor.h"
 #include "trainer/run_state.h"
@@ -45,6 +46,8 @@ class Loop {
     telemetry::Recorder& recorder;
     UnitStatistics& unit_statistics;
     Monitor& monitor;
+    Profiler& profiler;
+    Debugging& debugging;
     Checkpoints& checkpoints;
     RunStatus& status;
     const guard::StopSignals& signals;
@@ -65,11 +68,16 @@ class Loop {
   void judge_nonfinite(const PublishedStep& step, const Agreed& agreed, const std::string& where);
   [[nodiscard]] std::string describe_nonfinite(const PublishedStep& step, const Agreed& agreed) const;
   [[nodiscard]] TrainStep::Votes votes();
+  [[nodiscard]] debug::BatchSeen seen_batch(const data::LoadedBatch& batch, double wait_seconds);
+  void check_replicas();
   void require_lock();
   void evaluate();
+  void show_evaluation(const report::EvalMetrics& result, Evaluation::Here& here, double seconds,
+                       const guard::EarlyStopping::Decision& decision);
   void save();
   void begin_save();
   void save_to_the_end();
+  void save_outside_of_steps();
   void note_save(const checkpoint::Saver::Result& result, bool must_succeed);
   void before_update();
   [[nodiscard]] bool among_the_best() const;
@@ -89,6 +97,9 @@ class Loop {
   int64_t searching_ = 0;  // overflows in a row while a dynamic loss scale looks for its level
   std::deque<PublishedStep> pending_;
   std::chrono::steady_clock::time_point looked_for_requests_{};
+  int64_t load_ns_ = 0;         // of the loader when a batch was last looked at,
+  int64_t batch_seen_at_ = -2;  // in this step
+  int64_t replicas_equal_at_ = 0;
   bool stop_ = false;
   bool early_stop_ = false;
   bool save_due_ = false;

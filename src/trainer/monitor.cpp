@@ -1,6 +1,7 @@
 #include "trainer/monitor.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -8,62 +9,145 @@
 #include <ATen/ATen.h>
 
 #include <trireme/core/log.h>
+#include <trireme/report/html.h>
+#include <trireme/report/traffic_reducer.h>
 
 namespace trireme::trainer {
 
-Monitor::Monitor(const Settings& settings, comm::World& world, telemetry::Recorder& recorder,
-                 std::unique_ptr<report::RunFolder> folder)
-    : settings_(settings), world_(world), recorder_(recorder), folder_(std::move(folder)), reducer_(world.all()),
-      line_(STDERR_FILENO) {}
+namespace {
 
-void Monitor::begin(int64_t step, int64_t total_steps, const data::Sampler& sampler) {
+/// How often the run says that it goes on, for whoever looks at the folder after it was killed.
+constexpr std::chrono::seconds alive_every{10};
+
+/// The scheduler's name for the job, for whoever collects figures of many.
+std::string job_name() {
+  const char* const slurm = std::getenv("SLURM_JOB_ID");
+  return slurm != nullptr ? slurm : "";
+}
+
+const std::string& host_of(const comm::World& world, int rank) { return world.ranks()[static_cast<size_t>(rank)].host; }
+
+}  // namespace
+
+Monitor::Monitor(Settings settings, comm::World& world, telemetry::Recorder& recorder, Measurements& measurements,
+                 std::unique_ptr<report::RunFolder> folder)
+    : settings_(std::move(settings)), world_(world), recorder_(recorder), folder_(std::move(folder)), measurements_(measurements),
+      reducer_(world.all()), line_(STDERR_FILENO) {
+  if (settings_.telemetry.rank_records)
+    rank_log_.emplace(settings_.paths, world.rank(), host_of(world, world.rank()), settings_.attempt, settings_.resumed_step);
+  if (leads() && settings_.telemetry.tensorboard) tensorboard_.emplace(settings_.paths.root / "tensorboard", settings_.resumed_step);
+}
+
+void Monitor::begin(int64_t step, int64_t position, int64_t total_steps, const data::Sampler& sampler, const data::Loader& loader) {
   total_steps_ = total_steps;
-  logged_step_ = step;
+  logged_step_ = read_.step = step;
+  logged_position_ = position;
+  measurements_.begin(loader.counters());
   if (!leads()) return;
+  if (settings_.telemetry.prometheus)
+    prometheus_.emplace(*settings_.telemetry.prometheus, report::PrometheusFile::Labels{.job = job_name(), .run = settings_.run},
+                        report::hosts_of(world_.ranks()), total_steps);
+  folder_->first_step();
   log::info("{} step {} of {} ({:.2f} epochs of {} samples, {} a step) on {} rank{}", step == 0 ? "starting at" : "continuing at",
             step, total_steps, sampler.epochs_of_steps(total_steps), sampler.settings().samples,
             sampler.settings().global_batch, world_.size(), world_.size() == 1 ? "" : "s");
 }
 
-void Monitor::step(const PublishedStep& published, const Agreed& agreed, int64_t skipped) {
-  if (published.step % settings_.log_every != 0 && published.step != total_steps_) return;
-  std::vector<telemetry::StepRecord> records = recorder_.recent(static_cast<size_t>(settings_.log_every) + 8);
+std::optional<Monitor::Figures> Monitor::step(const PublishedStep& published, const Agreed& agreed, int64_t skipped,
+                                              const data::Loader& loader) {
+  read_ = {.step = published.step,
+           .epoch = published.global.epoch,
+           .position = published.global.position_after,
+           .tokens = published.tokens,
+           .skipped = skipped,
+           .loss = agreed.loss,
+           .lr = published.lr,
+           .grad_norm = published.gradient_norm.item<double>(),
+           .loss_scale = published.loss_scale.item<double>()};
+  if (const auto now = std::chrono::steady_clock::now(); leads() && now - alive_ > alive_every) {
+    alive_ = now;
+    folder_->alive();
+  }
+  if (read_.step % settings_.telemetry.log_every != 0 && read_.step != total_steps_) return std::nullopt;
+  return log_step(read_, loader);
+}
+
+std::optional<Monitor::Figures> Monitor::last_step(const data::Loader& loader) {
+  if (read_.step == logged_step_) return std::nullopt;
+  return log_step(read_, loader);
+}
+
+Monitor::Figures Monitor::log_step(const Read& read, const data::Loader& loader) {
+  std::vector<telemetry::StepRecord> records = recorder_.recent(static_cast<size_t>(settings_.telemetry.log_every) + 8);
   // Records count from 0: record s became step s + 1.
-  std::erase_if(records, [&](const telemetry::StepRecord& r) { return r.step < logged_step_ || r.step >= published.step; });
-  const int64_t steps = published.step - logged_step_;
-  logged_step_ = published.step;
+  std::erase_if(records, [&](const telemetry::StepRecord& r) { return r.step < logged_step_ || r.step >= read.step; });
+  const int64_t steps = read.step - logged_step_;
+  const int64_t samples = read.position - logged_position_;
+  logged_step_ = read.step;
+  logged_position_ = read.position;
   logged_steps_ += steps;
-  const std::optional<report::Window> window = reducer_.reduce(report::row_of(records));
-  if (!leads()) return;
+  const report::RankRow row = report::row_of(records, measurements_.since_last(records, loader.counters()));
+  if (rank_log_) rank_log_->log(row, read.step);
+  const std::optional<report::Window> window = reducer_.reduce(row);
+  if (!leads()) return {};
 
   const double seconds = window->items[report::index_of(report::Item::step_seconds)].mean;
   report::StepMetrics metrics;
-  metrics.step = published.step;
-  metrics.epoch = published.global.epoch;
-  metrics.loss = agreed.loss;
-  metrics.lr = published.lr;
-  metrics.grad_norm = published.gradient_norm.item<double>();
-  metrics.samples = published.global.position_after;
-  metrics.tokens = published.tokens;
+  metrics.step = read.step;
+  metrics.epoch = read.epoch;
+  metrics.loss = read.loss;
+  metrics.lr = read.lr;
+  metrics.grad_norm = read.grad_norm;
+  metrics.samples = read.position;
+  metrics.tokens = read.tokens;
   metrics.step_seconds = seconds;
-  metrics.skipped = skipped;
-  if (seconds > 0) {
-    metrics.samples_per_second = static_cast<double>(published.global.count) / seconds;
+  metrics.skipped = read.skipped;
+  metrics.peak_flops_per_rank = measurements_.peak_flops();
+  if (seconds > 0 && steps > 0) {
+    metrics.samples_per_second = static_cast<double>(samples) / (static_cast<double>(steps) * seconds);
     metrics.tokens_per_second = metrics.samples_per_second * static_cast<double>(settings_.tokens_per_sample);
   }
-  folder_->log_metrics(metrics, *window);
+  log(metrics, *window);
 
   seconds_per_step_ = seconds_per_step_ == 0 || steps == 0 ? seconds : 0.8 * seconds_per_step_ + 0.2 * seconds;
   const report::Slowest slowest = report::slowest_of(window->rows);
-  line_.show({.step = published.step,
+  line_.show({.step = read.step,
               .total = total_steps_,
-              .loss = agreed.loss,
-              .lr = published.lr,
+              .loss = read.loss,
+              .lr = read.lr,
               .per_second = settings_.tokens_per_sample > 0 ? metrics.tokens_per_second : metrics.samples_per_second,
               .unit = settings_.tokens_per_sample > 0 ? "tokens" : "samples",
-              .seconds_left = seconds_per_step_ * static_cast<double>(total_steps_ - published.step),
+              .seconds_left = seconds_per_step_ * static_cast<double>(total_steps_ - read.step),
               .slowest_rank = slowest.rank,
               .slowest_excess = slowest.excess});
+  const auto most = [&](report::Item item) { return window->items[report::index_of(item)].max; };
+  return Figures{{"loss", read.loss},
+                 {"grad_norm", metrics.grad_norm},
+                 {"lr", metrics.lr},
+                 {"loss_scale", read.loss_scale},
+                 {"skipped", static_cast<double>(read.skipped)},
+                 {"step", static_cast<double>(metrics.step)},
+                 {"step_seconds", seconds},
+                 {"samples_per_second", metrics.samples_per_second},
+                 {"rss", most(report::Item::rss)},
+                 {"allocated", most(report::Item::allocated)}};
+}
+
+/// Everything that shows a logged step.
+void Monitor::log(const report::StepMetrics& metrics, const report::Window& window) {
+  tell(folder_->log_metrics(metrics, window), metrics.step);
+  if (tensorboard_) report::log(*tensorboard_, metrics, window);
+  if (prometheus_) prometheus_->log(metrics, window);
+}
+
+void Monitor::tell(const report::Findings& findings, int64_t step) {
+  if (findings.straggler || !findings.leaks.empty()) line_.clear();
+  if (const auto& slow = findings.straggler)
+    log::warning("step {}: rank {} on {} has been {:.0f} % slower than the others since step {}, mostly in {}", step, slow->rank,
+                 host_of(world_, slow->rank), 100 * slow->excess, slow->from_step, telemetry::name_of(slow->section));
+  for (const report::Leak& leak : findings.leaks)
+    log::warning("step {}: memory ({}) of rank {} on {} grows by {:.1f} KiB a step since step {}", step, leak.what, leak.rank,
+                 host_of(world_, leak.rank), leak.bytes_per_step / 1024, leak.from_step);
 }
 
 void Monitor::skipped(int64_t step, const std::string& why) {
@@ -73,8 +157,15 @@ void Monitor::skipped(int64_t step, const std::string& why) {
   event("skipped", step, {{"why", why}});
 }
 
-void Monitor::evaluated(const report::EvalMetrics& result, const guard::EarlyStopping::Decision& decision) {
+void Monitor::saving_took(double seconds) {
+  if (leads()) folder_->checkpoint(seconds);
+}
+
+void Monitor::evaluated(const report::EvalMetrics& result, const guard::EarlyStopping::Decision& decision, double seconds) {
   if (!leads()) return;
+  folder_->evaluation(seconds);
+  if (tensorboard_) report::log(*tensorboard_, result);
+  if (prometheus_) prometheus_->log(result);
   line_.clear();
   std::string text = fmt::format("evaluation at step {}: loss {:.4f}", result.step, result.loss);
   for (const auto& [name, value] : result.metrics) text += fmt::format(", {} {:.4f}", name, value);
@@ -104,13 +195,33 @@ void Monitor::warn_unused(const std::vector<std::string>& names) {
   log::warning("{} parameter{} got no gradient: {}{}", names.size(), names.size() == 1 ? "" : "s", list, names.size() > 8 ? ", ..." : "");
 }
 
-void Monitor::finish(int64_t step, const std::vector<report::UnitRow>& units) {
-  const auto over_ranks = report::reduce_units(*world_.all(), units);
+void Monitor::finish(int64_t step, const std::vector<report::UnitRow>& units, const std::vector<comm::TrafficRow>& traffic,
+                     bool done) {
+  const auto units_over_ranks = report::reduce_units(*world_.all(), units);
+  auto traffic_over_ranks = report::reduce_traffic(*world_.all(), traffic, std::max<int64_t>(1, logged_steps_));
   if (!leads()) return;
   line_.clear();
+  folder_->finish(done);
   // A finished run that is started again measures nothing: its report stays.
-  if (logged_steps_ > 0) log::info("step {}: {}", step, folder_->write_report(*over_ranks));
-  log::info("report: {}", folder_->paths().report().string());
+  if (logged_steps_ > 0) {
+    report::ReportParts parts;
+    parts.units = *units_over_ranks;
+    parts.communication = std::move(*traffic_over_ranks);
+    parts.memory_forecast = measurements_.state();
+    parts.peak_flops_per_rank = measurements_.peak_flops();
+    parts.known = settings_.known;
+    const std::string verdict = folder_->write_report(std::move(parts));
+    log::info("step {}: {}", step, verdict);
+    if (tensorboard_) report::log_text(*tensorboard_, "verdict", verdict, step);
+  }
+  if (tensorboard_) tensorboard_->flush();
+  if (prometheus_) prometheus_->flush();
+  try {
+    report::write_html(folder_->paths());
+    log::info("report: {}", (folder_->paths().root / "report.html").string());
+  } catch (const std::exception& error) {
+    log::warning("report.html could not be written: {}", error.what());
+  }
 }
 
 }  // namespace trireme::trainer

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <trireme/data/config.h>
+#include <trireme/debug/config.h>
 #include <trireme/device/config.h>
 #include <trireme/guard/config.h>
 #include "model/config.h"
@@ -21,6 +22,7 @@ struct RunSection {
   std::string dir = "runs/default";
   int64_t seed = 42;
   std::string resume = "auto";
+  std::string profile = "development";
   bool deterministic = false;
   template <class B>
   void bind(B& b) {
@@ -30,6 +32,9 @@ struct RunSection {
         .doc("on GPUs: only algorithms that give the same bits every time, where there is a choice; on CPUs the framework's own operations "
              "always do, and LibTorch's are held to it");
     b.key("resume", resume).doc("auto: from the newest valid checkpoint of run.dir, if any; never; or the path of a checkpoint");
+    b.key("profile", profile)
+        .doc("what the run is for: production refuses debug switches, from the start and while it runs")
+        .one_of({"development", "production"});
   }
 };
 
@@ -128,6 +133,7 @@ struct RunConfig {
   parallel::ParallelConfig parallel;
   CheckpointSection checkpoint;
   telemetry::TelemetryConfig telemetry;
+  debug::DebugConfig debug;
   guard::GuardConfig guard;
 
   template <class B>
@@ -145,6 +151,7 @@ struct RunConfig {
     b.section("parallel", parallel);
     b.section("checkpoint", checkpoint);
     b.section("telemetry", telemetry);
+    b.section("debug", debug);
     b.section("guard", guard);
   }
 };

@@ -7,8 +7,6 @@
 #include <limits>
 #include <mutex>
 
-#include "trainer/update_scales.h"
-
 #include <ATen/ATen.h>
 
 namespace trireme::trainer {
@@ -89,6 +87,7 @@ StepResult TrainStep::compute(const std::vector<core::Batch>& micro_batches, con
       if (metric_names_.empty())
         for (const auto& metric : sums.metrics) metric_names_.push_back(metric.first);
     }
+    if (parts_.debugger != nullptr) parts_.debugger->loss({.micro_step = m, .loss_sum = &sums.loss_sum, .weight = &sums.weight});
     const PhaseScope phase(recorder, Phase::backward);
     if (last) {
       control_vector = requests_ ? contribution.control_on_device(requests_->votes(), parts_.ranks.rank(), parts_.ranks.size())
@@ -123,7 +122,10 @@ StepResult TrainStep::compute(const std::vector<core::Batch>& micro_batches, con
       update_scales(control_vector, parts_.ranks.size(), health, loss_scale_, nominal_weight_, max_grad_norm_);
   optim::StepInputs inputs{.lr = wishes.lr, .gradient_scale = scales.gradient_scale, .nonfinite = scales.nonfinite};
   if (requests_) inputs.device_lr = requests_->lr();
+  const bool shows = parts_.debugger != nullptr && parts_.debugger->reads_gradients() && !repeated;
+  if (shows) show_gradients(scales);
   parts_.optimizer.step(inputs);
+  if (shows) parts_.debugger->updated({.lr = wishes.lr});
   parts_.data_parallel.parameters_changed();
   parts_.scaler.update(scales.nonfinite);
 
@@ -132,6 +134,13 @@ StepResult TrainStep::compute(const std::vector<core::Batch>& micro_batches, con
     result.numbers = at::cat({at::stack({result.gradient_norm, result.nonfinite.to(at::kDouble), result.loss_scale.to(at::kDouble)}),
                               control_vector});
   return result;
+}
+
+/// The mean gradient is what clipping has left, divided by what clipping was.
+void TrainStep::show_gradients(const UpdateScales& scales) {
+  at::Tensor mean_scale = scales.gradient_scale;
+  if (max_grad_norm_ > 0) mean_scale = mean_scale * ((scales.norm + 1e-6) / max_grad_norm_).clamp_min(1.0);
+  parts_.debugger->gradients({.gradient_scale = &scales.gradient_scale, .mean_scale = &mean_scale, .nonfinite = &scales.nonfinite});
 }
 
 void TrainStep::count_traffic() {

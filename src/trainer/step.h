@@ -9,6 +9,7 @@
 #include <trireme/comm/communicator.h>
 #include <trireme/core/batch.h>
 #include <trireme/data/loader.h>
+#include <trireme/debug/debugger.h>
 #include <trireme/device/mark.h>
 #include <trireme/model/model.h>
 #include <trireme/optim/optimizer.h>
@@ -21,6 +22,7 @@
 #include "trainer/contribution.h"
 #include "trainer/step_graphs.h"
 #include "trainer/step_numbers.h"
+#include "trainer/update_scales.h"
 
 namespace trireme::trainer {
 
@@ -52,6 +54,7 @@ class TrainStep {
     comm::Communicator& ranks;  ///< for tensors on the device
     telemetry::Recorder& recorder;
     StepGraphs* graphs = nullptr;  ///< null: every step is eager
+    debug::Debugger* debugger = nullptr;  ///< sees the inside of eager steps; null: nobody does
     /// Called before parameters and optimizer change: who still reads them is waited for. May be empty.
     std::function<void()> before_update;
   };
@@ -79,6 +82,7 @@ class TrainStep {
   };
   [[nodiscard]] StepResult compute(const std::vector<core::Batch>& micro_batches, const Wishes& wishes, bool repeated);
   [[nodiscard]] PublishedStep publish(const StepResult& result);
+  void show_gradients(const UpdateScales& scales);
   void count_traffic();
 
   Parts parts_;

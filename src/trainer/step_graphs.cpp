@@ -51,7 +51,7 @@ bool StepGraphs::repeats(const std::vector<core::Batch>& batches, int64_t sample
 }
 
 bool StepGraphs::repeats(const Shape& shape) const {
-  return shape.recorded || (!given_up_ && shape.seen >= eager_steps && shapes_.size() <= most_graphs);
+  return !held_ && (shape.recorded || (!given_up_ && shape.seen >= eager_steps && shapes_.size() <= most_graphs));
 }
 
 std::optional<Error> StepGraphs::record(Shape& shape, const std::vector<core::Batch>& batches, const Body& body,

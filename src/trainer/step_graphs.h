@@ -40,6 +40,8 @@ class StepGraphs {
 
   /// Whether run() will repeat a graph for these batches, or record one first. `samples`: of all ranks, in this step.
   [[nodiscard]] bool repeats(const std::vector<core::Batch>& batches, int64_t samples) const;
+  /// While `on`, steps are eager although they could be repeated; the same on all ranks.
+  void hold(bool on) { held_ = on; }
   /// Runs the body on copies of the batches' tensors at fixed addresses, or eagerly on the batches themselves. Where recording
   /// fails on some rank `abandon` takes back what the body had begun on the host, the reason is logged, and no more are recorded; the
   /// Error is thrown if graphs are required, or if `abandon` says that it cannot.
@@ -66,6 +68,7 @@ class StepGraphs {
   int device_;
   Mode mode_;
   Everywhere everywhere_;
+  bool held_ = false;
   bool given_up_ = false;
   std::map<std::string, Shape> shapes_;
 };

@@ -5,7 +5,7 @@
 namespace trireme::trainer {
 namespace {
 
-constexpr int64_t lr_place = 0, votes_place = 1, vote_count = 3, request_size = votes_place + vote_count;
+constexpr int64_t lr_place = 0, votes_place = 1, vote_count = 4, request_size = votes_place + vote_count;
 
 at::Tensor page_locked(int64_t size) {
   return at::zeros({size}, at::TensorOptions().dtype(at::kDouble).pinned_memory(true));
@@ -29,6 +29,7 @@ void StepRequests::send(double lr, Contribution::Votes mine) {
   to[votes_place] = mine.stop ? 1.0 : 0.0;
   to[votes_place + 1] = mine.save ? 1.0 : 0.0;
   to[votes_place + 2] = mine.saving ? 1.0 : 0.0;
+  to[votes_place + 3] = mine.debug ? 1.0 : 0.0;
   values_.copy_(slot.values, /*non_blocking=*/true);
   slot.sent = device::Mark::now(device_);
 }

@@ -20,7 +20,7 @@ class StepRequests {
   void send(double lr, Contribution::Votes votes);
 
   [[nodiscard]] const at::Tensor& lr() const { return lr_; }        ///< 0-dim
-  [[nodiscard]] const at::Tensor& votes() const { return votes_; }  ///< stop, save, saving: 1 or 0
+  [[nodiscard]] const at::Tensor& votes() const { return votes_; }  ///< stop, save, saving, debug: 1 or 0
 
  private:
   // The host runs ahead of the device: a buffer is written again only when its copy has been made.

@@ -1,11 +1,13 @@
 #include "trainer/trainer.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <trireme/core/log.h>
+#include <trireme/device/backend.h>
 #include <trireme/guard/early_stopping.h>
 #include <trireme/guard/run_lock.h>
 #include <trireme/report/exit_record.h>
@@ -15,6 +17,7 @@
 #include "model/registry.h"
 #include "trainer/agreement.h"
 #include "trainer/compute.h"
+#include "trainer/debugging.h"
 #include "trainer/loop.h"
 #include "trainer/state_forecast.h"
 #include "trainer/unit_statistics.h"
@@ -64,6 +67,55 @@ void log_free_changes(Monitor& monitor, const std::string& stored, const config:
     monitor.event("changed", step, {{"key", d.path}, {"old", d.old_value}, {"new", d.new_value}});
 }
 
+/// What advice at the end of the run goes by.
+report::Circumstances circumstances(const RunConfig& config, const BatchLayout& layout, at::Device device) {
+  report::Circumstances known;
+  known.data_workers = config.data.workers;
+  known.strategy = config.parallel.strategy;
+  known.reduce_type = config.precision.reduce;
+  known.accumulate = layout.micro_steps;
+  known.checkpoint_async = config.checkpoint.async;
+  known.checkpoint_staged = config.checkpoint.staging_dir.has_value();
+  if (const auto* mib = std::get_if<double>(&config.parallel.bucket_mib)) known.bucket_bytes = *mib * (1 << 20);
+  if (const device::Backend* const backend = device::backend_of(device.type()))
+    known.memory_capacity =
+        static_cast<double>(backend->devices().at(static_cast<size_t>(device.index())).memory_bytes) * config.device.memory_fraction;
+  if (config.device.memory_limit_mib) known.memory_capacity = static_cast<double>(*config.device.memory_limit_mib) * (1 << 20);
+  return known;
+}
+
+/// What was moved since `before`.
+std::vector<comm::TrafficRow> traffic_since(const std::vector<comm::TrafficRow>& before, std::vector<comm::TrafficRow> now) {
+  for (comm::TrafficRow& row : now) {
+    const auto same = std::ranges::find_if(before, [&](const auto& one) { return one.group == row.group && one.operation == row.operation; });
+    if (same == before.end()) continue;
+    row.calls -= same->calls;
+    row.bytes -= same->bytes;
+    row.busy_seconds -= same->busy_seconds;
+    row.waited_seconds -= same->waited_seconds;
+  }
+  std::erase_if(now, [](const comm::TrafficRow& row) { return row.calls == 0; });
+  return now;
+}
+
+/// What debug switches look at.
+debug::Subject subject_of(const RunConfig& config, comm::World& world, Parts& parts) {
+  debug::Subject subject;
+  subject.rank = world.rank();
+  subject.ranks = world.size();
+  subject.device = parts.device;
+  subject.units = parts.model->units();
+  subject.parameters = parts.parameters;
+  subject.buffers = parts.buffers;
+  subject.facts = {{"schedule", config.schedule.name},
+                   {"optimizer", config.optim.name},
+                   {"strategy", config.parallel.strategy},
+                   {"loss_scale", parts.precision.loss_scale == precision::LossScale::dynamic ? "dynamic" : "fixed"},
+                   {"compute", std::string(c10::toString(parts.precision.compute))},
+                   {"workers", std::to_string(config.data.workers)}};
+  return subject;
+}
+
 int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const guard::StopSignals& signals, RunStatus& status) {
   const RunConfig& config = loaded.value;
   const comm::CommunicatorPtr all = world.all();
@@ -72,6 +124,7 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
                 "start all ranks with the same file and overrides");
   const Compute compute = prepare_compute(config, world);
   const at::Device device = compute.device;
+  debug::check_start(config.debug, world.size(), config.run.profile == "production");
   const at::ScalarType compute_type = resolve_precision(config, device).compute;
   const std::string identity = with_type(config::identity_json(loaded.resolved), compute_type);
   // Wishes that cannot be met are refused before anything is written.
@@ -116,7 +169,8 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   const int64_t steps = total_steps(config.train.steps, config.train.epochs, sampler.steps_per_epoch());
   const StateForecast forecast(config, world);
   if (world.rank() == 0) log::info("state of a rank with parallel.strategy: {}: {}", config.parallel.strategy, forecast.text());
-  telemetry::Recorder recorder({.device = device.is_cpu() ? std::nullopt : std::optional(device)});
+  telemetry::Recorder recorder({.steps = static_cast<size_t>(std::max<int64_t>(1024, config.telemetry.log_every + 16)),
+                                .device = device.is_cpu() ? std::nullopt : std::optional(device)});
   Parts parts = build_parts(config, world, *data.train, device,
                             checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured, recorder);
   if (data.eval) parts.model->check_data(data.eval->properties());
@@ -144,20 +198,38 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
     folder = std::make_unique<report::RunFolder>(paths, config::to_yaml(loaded.resolved), resumed, report::hosts_of(world.ranks()));
     return std::to_string(folder->attempt());
   }));
-  Monitor monitor({.log_every = config.telemetry.log_every, .tokens_per_sample = parts.tokens_per_sample}, world, recorder,
-                  std::move(folder));
-  monitor.event(checkpoints.resumed() ? "resumed" : "started", state.step, {{"ranks", static_cast<int64_t>(world.size())}});
+  Measurements measurements(config, parts, forecast);
+  Monitor monitor({.telemetry = config.telemetry,
+                   .run = config.run.dir,
+                   .paths = paths,
+                   .attempt = attempt,
+                   .resumed_step = checkpoints.resumed() ? std::optional(state.step) : std::nullopt,
+                   .tokens_per_sample = parts.tokens_per_sample,
+                   .known = circumstances(config, layout, device)},
+                  world, recorder, measurements, std::move(folder));
+  monitor.event(checkpoints.resumed() ? "resumed" : "started", state.step,
+                {{"ranks", static_cast<int64_t>(world.size())}, {"steps", steps}});
   if (checkpoints.resumed()) log_free_changes(monitor, checkpoints.stored_configuration(), loaded.resolved, state.step);
   checkpoints.forecast();
   checkpoints.label(identity, config::full_json(loaded.resolved), data.train->fingerprint(), attempt);
 
   const std::unique_ptr<StepGraphs> graphs = make_graphs(execution, device, config.run.deterministic, world);
-  UnitStatistics unit_statistics(*parts.model, device);
-  Loop loop({config, world, parts, data, layout, graphs.get(), sampler, steps, state, early_stopping, recorder, unit_statistics, monitor, checkpoints,
-             status, signals, status.lock.get(), paths.control()});
+  UnitStatistics unit_statistics(*parts.model, device, recorder);
+  Profiler profiler({.profile = config.telemetry.profile,
+                     .trace = config.telemetry.trace,
+                     .paths = paths,
+                     .attempt = attempt,
+                     .on_event = [&monitor](const report::Event& event) { monitor.event(event.name, event.step, event.details); }},
+                    world, recorder, device);
+  Debugging debugging(config, subject_of(config, world, parts), world, monitor, profiler);
+  Loop loop({config, world, parts, data, layout, graphs.get(), sampler, steps, state, early_stopping, recorder, unit_statistics, monitor,
+             profiler, debugging, checkpoints, status, signals, status.lock.get(), paths.control()});
+  const std::vector<comm::TrafficRow> traffic_before = comm::traffic_of(*parts.ranks);
   const int code = loop.run();
+  debugging.finish(state.step);
+  profiler.finish_all(state.step);
   monitor.event(code == 0 ? "finished" : "preempted", state.step);
-  monitor.finish(state.step, unit_statistics.rows(forecast));
+  monitor.finish(state.step, unit_statistics.rows(forecast), traffic_since(traffic_before, comm::traffic_of(*parts.ranks)), code == 0);
   on_rank_0(*all, [&] {
     report::ExitRecord record;
     record.code = code;

@@ -17,7 +17,8 @@ constexpr int64_t first_step = 2;  // what comes before warms up
 
 }  // namespace
 
-UnitStatistics::UnitStatistics(model::Model& model, at::Device device) : device_(device) {
+UnitStatistics::UnitStatistics(model::Model& model, at::Device device, telemetry::Recorder& recorder)
+    : device_(device), recorder_(recorder) {
   for (autograd::Unit* unit : model.units()) units_.push_back({.unit = unit});
 }
 
@@ -42,10 +43,13 @@ void UnitStatistics::read_stretches() {
   stretches_.clear();
 }
 
-void UnitStatistics::begin_step(size_t micro_steps) {
-  attend(step_++ % every_steps == first_step);
-  if (attending_) read_stretches();
-  if (attending_) micro_steps_ += static_cast<int64_t>(micro_steps);
+void UnitStatistics::begin_step(size_t micro_steps, bool spans) {
+  spans_ = spans;
+  measuring_ = step_++ % every_steps == first_step;
+  attend(measuring_ || spans);
+  if (!measuring_) return;
+  read_stretches();
+  micro_steps_ += static_cast<int64_t>(micro_steps);
 }
 
 void UnitStatistics::end_step() { attend(false); }
@@ -58,22 +62,36 @@ UnitStatistics::Measured& UnitStatistics::of(const autograd::Unit& unit) {
 
 void UnitStatistics::before_forward(autograd::Unit& unit) {
   Measured& one = of(unit);
-  one.allocated = allocated();
-  one.since = device::Mark::now(device_, /*timed=*/true);
+  if (measuring_) one.allocated = allocated();
+  begin(one);
+}
+
+void UnitStatistics::begin(Measured& one) {
+  if (measuring_) one.since = device::Mark::now(device_, /*timed=*/true);
+  if (spans_) one.since_ns = telemetry::now_ns();
+}
+
+/// The unit, whose name it is, outlives the recording.
+void UnitStatistics::leave_span(const Measured& one, telemetry::Category category) {
+  if (spans_)
+    recorder_.spans().write(one.unit->name().c_str(), category, one.since_ns, telemetry::now_ns() - one.since_ns, recorder_.step());
 }
 
 void UnitStatistics::after_forward(autograd::Unit& unit) {
   Measured& one = of(unit);
   if (autograd::recomputing()) return;  // an inner unit of one that is computed again, in the backward of the outer one
+  leave_span(one, telemetry::Category::forward_pass);
+  if (!measuring_) return;
   stretches_.push_back({&one.forward_seconds, one.since, device::Mark::now(device_, /*timed=*/true)});
   one.activations_bytes += std::max<int64_t>(0, allocated() - one.allocated);
 }
 
-void UnitStatistics::before_backward(autograd::Unit& unit) { of(unit).since = device::Mark::now(device_, /*timed=*/true); }
+void UnitStatistics::before_backward(autograd::Unit& unit) { begin(of(unit)); }
 
 void UnitStatistics::after_backward(autograd::Unit& unit) {
   Measured& one = of(unit);
-  stretches_.push_back({&one.backward_seconds, one.since, device::Mark::now(device_, /*timed=*/true)});
+  leave_span(one, telemetry::Category::backward_pass);
+  if (measuring_) stretches_.push_back({&one.backward_seconds, one.since, device::Mark::now(device_, /*timed=*/true)});
 }
 
 std::vector<report::UnitRow> UnitStatistics::rows(const StateForecast& state) {

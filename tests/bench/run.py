@@ -423,6 +423,65 @@ def telemetry(bench, turns):
     yield row("step with telemetry, small step", "us", "<= 1.01", on, off, "telemetry off")
 
 
+SWITCHES = [
+    "memory_usage", "gradient_norms", "forward_pass", "backward_pass", "device_placement", "mixed_precision", "data_loading",
+    "validation", "early_stopping", "lr_scheduling", "autograd_anomaly", "autograd_profiler", "tensorboard_profiler",
+]
+
+
+def switches(bench, turns):
+    """Each debug switch in one run: steps while it is on against those before and after, by the arrival of the progress lines."""
+    begin, length, every = 40, 40, 4
+    for name in SWITCHES:
+        config = bench.config(
+            f"switch_{name}",
+            model={"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 128, "n_embd": 256, "n_layer": 4, "n_head": 4}},
+            data={"train": str(bench.token_file("bytes", 1 << 20, 256)), "workers": 1},
+            train={"steps": 1, "batch_size": 4, "max_grad_norm": 1.0},
+            debug={"rules": [{"when": f"step >= {begin}", "for": length, "enable": [name]}]},
+        )
+        on, off = [], []
+        for _ in range(turns):
+            arrivals = bench.progress(config, begin + 2 * length + begin, every)
+
+            def seconds(first, last):
+                return (arrivals[last] - arrivals[first]) / (last - first)
+
+            # A rule acts some steps after its condition; the recordings of profilers are written behind their last step.
+            first, last = begin + 2 * every, begin + length
+            on.append(1e3 * seconds(first, last + 4 * every if "profiler" in name else last))
+            after = last + 5 * every
+            off.append(1e3 * (seconds(every, begin) + seconds(after, after + begin - every)) / 2)
+        goal = "<= 1.01" if SWITCHES.index(name) < 10 else "(stated)"
+        yield row(f"step with {name}", "ms", goal, on, off, "switched off")
+
+
+def operator_trace(bench, turns):
+    """Operations of a step of 3 ms recorded by callbacks, against torch.profiler, which records the same; and Kineto called from
+    C++, which our trainer uses on devices."""
+    for name, shapes in (("names and times", 0), ("and shapes", 1)):
+        a, b = in_turn(
+            lambda: bench.figures([bench.program("operator_trace"), "--shapes", shapes]),
+            lambda: bench.figures([*bench.peer("operator_trace"), "--shapes", shapes]),
+            turns,
+        )
+        label = f"recorded operation, {name}: added to the step"
+        theirs = [turn["profiler_us"]["median"] for turn in b]
+        yield row(label, "us", "<= 0.5", [turn["callbacks_us"]["median"] for turn in a], theirs, "torch.profiler")
+        ends = [turn["profiler_stop_us"]["median"] for turn in b]
+        label = f"recorded operation, {name}: at the end"
+        yield row(label, "us", "<= 0.5", [turn["callbacks_stop_us"]["median"] for turn in a], ends, "torch.profiler")
+
+
+def trace_merge(bench, turns):
+    """Spans of 64 ranks, threads of one process, formatted, compressed, gathered and written as one file at rank 0."""
+    folder = bench.scratch / "trace_merge"
+    folder.mkdir(exist_ok=True)
+    figures = bench.figures([bench.program("trace_merge"), folder, "--turns", turns])
+    seconds = [figures["seconds"][name] for name in ("min", "median", "max")]
+    yield row("traces of 64 ranks x 100,000 spans merged", "s", "<= 1", seconds, [10.0] * len(seconds), "the 10 s allowed")
+
+
 def checkpoint(bench, turns):
     """500 MiB of AdamW's state, one process of one thread, local disk; writes end with fsync."""
     ours, theirs = bench.scratch / "checkpoint_ours", bench.scratch / "checkpoint_peer"
@@ -511,6 +570,9 @@ ROWS = {
         optimizer,
         trainer_loop,
         telemetry,
+        switches,
+        trace_merge,
+        operator_trace,
         checkpoint,
         steps_while_saving,
         reshard,

@@ -11,6 +11,10 @@
 
 #include <ATen/core/Tensor.h>
 
+namespace trireme::telemetry {
+class Recorder;
+}
+
 namespace trireme::autograd {
 
 /// Where and how a unit's parameters are made. `random` is the key of the whole model; initialisation folds in the
@@ -23,8 +27,10 @@ struct BuildContext {
   core::RandomKey random;
   /// Matrix products of blocks take 8-bit operands (ops::linear_fp8), where the model can.
   bool fp8 = false;
+  /// Where blocks leave spans of their own (telemetry::Span); null: nowhere. Outlives the model.
+  telemetry::Recorder* recorder = nullptr;
   /// Name of the unit that is being built; set by Unit::build.
-  std::string scope;
+  std::string scope = {};
 };
 
 /// What a unit contains: parameters, buffers and a forward. Derive from it for a block of a model. Built by a
@@ -81,6 +87,14 @@ class UnitAttendant {
   /// them). The end is not told of a call none of whose inputs needs a gradient.
   virtual void before_backward(Unit& unit) = 0;
   virtual void after_backward(Unit& unit) = 0;
+
+  // The tensors of each call, for who looks at them: read only, and not to be kept beyond the step. In forward gradient mode
+  // and autocast are the unit's. Each comes inside of the pass of this attendant: the first after its before_forward, the
+  // second before its after_forward, the third after its before_backward.
+  virtual void saw_inputs(Unit&, const std::vector<at::Tensor>& /*inputs*/) {}
+  virtual void saw_outputs(Unit&, const std::vector<at::Tensor>& /*outputs*/) {}
+  /// The whole gradient that arrives for an output, which need not be dense; not told for outputs that have no part in the loss.
+  virtual void saw_output_gradient(Unit&, size_t /*output*/, const at::Tensor& /*gradient*/) {}
 };
 
 /// A named part of a model at which the framework acts: it decides when the block is built, times it, and (as strategies need)

@@ -3,7 +3,9 @@
 #include <trireme/core/error.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +15,12 @@
 namespace trireme::comm {
 
 enum class ReduceOp { sum, max, min };
+
+/// When a transfer was under way, on the clock of telemetry::now_ns().
+struct Interval {
+  int64_t start_ns = 0;
+  int64_t end_ns = 0;
+};
 
 /// A collective or message under way. Holds its tensors until wait(); until then they must not be
 /// touched.
@@ -36,6 +44,8 @@ class Work {
   /// Nanoseconds from the start of the transfer to its end, on the communication thread or the
   /// device; 0 until done, and where it is not known. Never blocks.
   [[nodiscard]] virtual int64_t busy_ns() const = 0;
+  /// When that was; nothing until done, and where it is not known. Never blocks.
+  [[nodiscard]] virtual std::optional<Interval> interval() const { return std::nullopt; }
 };
 using WorkPtr = std::shared_ptr<Work>;
 

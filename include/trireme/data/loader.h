@@ -44,6 +44,7 @@ struct LoaderCounters {
   int64_t wait_ns = 0;  ///< spent in next()
   int64_t load_ns = 0;  ///< spent loading, over all threads
   int64_t ready = 0;    ///< batches that were ready when next() was last called
+  int64_t held_bytes = 0;  ///< of the tensors of batches that are ready now
 };
 
 /// Reads this rank's share of the global batches ahead of time. What next() returns depends on the

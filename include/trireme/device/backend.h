@@ -65,8 +65,16 @@ class Backend {
   virtual void apply(const ComputeSettings& settings, int index) = 0;
   [[nodiscard]] virtual std::unique_ptr<Graph> make_graph(int index) = 0;
   [[nodiscard]] virtual Reading read(int index) = 0;
+  /// Opens and closes a named range of the calling thread, for the vendor's profiler; ranges nest. Nearly free where none listens.
+  virtual void begin_range(const char* name);
+  virtual void end_range();
   /// Whether device `from` addresses the memory of device `to` without the host in between.
   [[nodiscard]] virtual bool reaches(int from, int to) const;
+  /// From here on where memory is allocated and freed is remembered, or no longer. For the process.
+  virtual void record_memory_history(bool on);
+  /// Writes what is allocated, and what was remembered, for PyTorch's memory visualiser. False where it cannot be told; throws kind
+  /// `storage` if it cannot be written.
+  virtual bool save_memory_snapshot(const std::string& path);
   /// Versions of the libraries it uses, for people: {"CUDA runtime", "13.0"}, ...
   [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> versions() const = 0;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include <c10/core/Device.h>
@@ -31,5 +32,13 @@ class Mark {
   std::chrono::steady_clock::time_point time_;
   std::shared_ptr<c10::Event> event_;  ///< null on the CPU
 };
+
+/// How often, and how long, this process's host threads have waited in Mark::wait_on_host() for something that a device had not
+/// reached.
+struct HostWaits {
+  int64_t count = 0;
+  double seconds = 0;
+};
+[[nodiscard]] HostWaits host_waits();
 
 }  // namespace trireme::device

@@ -38,6 +38,10 @@ class Model {
   /// What throughput is reported in besides samples: tokens of one sample, 0 if the model has none.
   [[nodiscard]] virtual int64_t tokens_per_sample() const { return 0; }
 
+  /// Floating-point operations that forward and backward of one sample (of so many tokens, for models that have some) need, in matrix products, convolutions and attention
+  /// alone: what model FLOPs utilisation counts (Chowdhery et al. 2022, appendix B), so without recomputation. 0: not known.
+  [[nodiscard]] virtual double flops_per_sample(int64_t /*tokens*/) const { return 0; }
+
   /// Whether its units heed BuildContext::fp8.
   [[nodiscard]] virtual bool supports_fp8() const { return false; }
   /// Whether its units have autograd::cheap_part's.

@@ -13,4 +13,12 @@ namespace trireme::parallel {
 int64_t broadcast_parameters(comm::Communicator& communicator, const core::ParameterSet& parameters,
                              const core::ParameterSet& buffers);
 
+/// Throws, on all ranks, if tensors that must be equal on all ranks are not: Error
+/// `corruption` that names the first one and the ranks of the minority (where no value has a
+/// majority, who holds which). Every rank calls, when nothing changes the tensors.
+/// `last_equal_step`: when they were last found equal. Hashes of 8
+/// bytes a rank travel; more only where they differ.
+void require_equal_replicas(comm::Communicator& communicator, const core::ParameterSet& tensors,
+                            int64_t step, int64_t last_equal_step);
+
 }  // namespace trireme::parallel

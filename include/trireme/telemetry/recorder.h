@@ -14,6 +14,10 @@
 
 #include <c10/core/Device.h>
 
+namespace trireme::device {
+class Backend;
+}
+
 namespace trireme::telemetry {
 
 class DeviceTimeline;
@@ -40,6 +44,8 @@ struct StepRecord {
   int64_t tokens = 0;
   int64_t skipped = 0;
   MemoryMark memory;  ///< at the end of the step; `rss` may be 10 ms old
+  int64_t allocated_at_begin = 0;
+  int64_t step_peak = 0;  ///< the most that was allocated during this step
 };
 static_assert(std::is_trivially_copyable_v<StepRecord>);
 
@@ -103,6 +109,9 @@ class Recorder {
     return counters_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
   }
 
+  /// What shows phases and spans to the device's own profiler as ranges; null where nothing does.
+  [[nodiscard]] device::Backend* ranges() const { return ranges_; }
+
   [[nodiscard]] SpanLog& spans() { return spans_; }
   [[nodiscard]] int64_t step() const { return step_.load(std::memory_order_relaxed); }
 
@@ -133,6 +142,9 @@ class Recorder {
   int64_t mark_ns_ = 0;
   std::array<int64_t, phase_count> phase_ns_{};
   Counts counts_at_begin_{};
+  std::optional<MemoryScope> step_memory_;  // on the CPU
+  int64_t allocated_at_begin_ = 0;
+  int64_t device_peak_ = 0;  // of all steps
   int64_t resident_bytes_ = 0;
   int64_t resident_read_ns_ = 0;
 
@@ -140,6 +152,7 @@ class Recorder {
   uint64_t steps_kept_ = 0;
 
   const std::optional<c10::Device> device_;
+  device::Backend* const ranges_;
   bool marks_ = true;
   std::vector<std::unique_ptr<DeviceTimeline>> timelines_;  // of the last steps, by step modulo their number
   std::unique_ptr<DeviceTimeline> timeline_;                // of the step under way
@@ -163,6 +176,10 @@ class PhaseScope {
   int64_t start_ns_ = 0;
 };
 
+/// Around phases and spans on devices, whose profilers show them.
+void begin_range(Recorder& recorder, const char* name);
+void end_range(Recorder& recorder);
+
 /// A named stretch of time on any thread, for traces. `name` must outlive the recorder (a string
 /// literal).
 class Span {
@@ -171,11 +188,13 @@ class Span {
       : recorder_(recorder.enabled() ? &recorder : nullptr),
         name_(name),
         start_ns_(recorder_ != nullptr ? now_ns() : 0),
-        category_(category) {}
+        category_(category) {
+    if (recorder_ != nullptr && recorder_->ranges() != nullptr) begin_range(*recorder_, name);
+  }
   ~Span() {
-    if (recorder_ != nullptr)
-      recorder_->spans().write(name_, category_, start_ns_, now_ns() - start_ns_,
-                               recorder_->step());
+    if (recorder_ == nullptr) return;
+    recorder_->spans().write(name_, category_, start_ns_, now_ns() - start_ns_, recorder_->step());
+    if (recorder_->ranges() != nullptr) end_range(*recorder_);
   }
   Span(const Span&) = delete;
   Span& operator=(const Span&) = delete;

@@ -2,6 +2,7 @@
 
 #include <trireme/core/error.h>
 #include <trireme/device/cores.h>
+#include <trireme/storage/durable.h>
 
 #include "cuda/device/graph.h"
 
@@ -19,9 +20,14 @@
 #include <cuda_runtime.h>
 #include <fmt/format.h>
 #include <nccl.h>
+#include <nvtx3/nvToolsExt.h>
+#include <torch/csrc/cuda/memory_snapshot.h>
 
 namespace trireme::cuda {
 namespace {
+
+/// That the allocator remembers; each has its stack.
+constexpr size_t most_memory_events = 100'000;
 
 /// As the driver's tools write it.
 std::string uuid_text(const cudaUUID_t& uuid) {
@@ -124,11 +130,25 @@ device::Reading CudaBackend::read(int index) {
   return sensors_.read(devices_[static_cast<size_t>(index)].uuid);
 }
 
+void CudaBackend::begin_range(const char* name) { nvtxRangePushA(name); }
+
+void CudaBackend::end_range() { nvtxRangePop(); }
+
 bool CudaBackend::reaches(int from, int to) const {
   require(from);
   require(to);
   int possible = 0;
   return from == to || (cudaDeviceCanAccessPeer(&possible, from, to) == cudaSuccess && possible != 0);
+}
+
+void CudaBackend::record_memory_history(bool on) {
+  const auto what = on ? std::optional<std::string>("all") : std::nullopt;
+  torch::cuda::_record_memory_history(what, /*context=*/std::string("all"), /*stacks=*/"all", most_memory_events);
+}
+
+bool CudaBackend::save_memory_snapshot(const std::string& path) {
+  storage::replace_file(path, torch::cuda::_memory_snapshot_pickled());
+  return true;
 }
 
 std::vector<std::pair<std::string, std::string>> CudaBackend::versions() const {

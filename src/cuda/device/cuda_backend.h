@@ -14,7 +14,11 @@ class CudaBackend final : public device::Backend {
   void apply(const device::ComputeSettings& settings, int index) override;
   [[nodiscard]] std::unique_ptr<device::Graph> make_graph(int index) override;
   [[nodiscard]] device::Reading read(int index) override;
+  void begin_range(const char* name) override;
+  void end_range() override;
   [[nodiscard]] bool reaches(int from, int to) const override;
+  void record_memory_history(bool on) override;
+  bool save_memory_snapshot(const std::string& path) override;
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> versions() const override;
 
  private:

@@ -1,7 +1,8 @@
 #include "cuda/device/sensors.h"
 
+#include "cuda/device/throttle.h"
+
 #include <array>
-#include <utility>
 
 #include <dlfcn.h>
 
@@ -80,22 +81,6 @@ std::string Sensors::driver_version() const {
   std::array<char, 96> text{};
   if (library_ == nullptr || library_->driver_version == nullptr || library_->driver_version(text.data(), text.size() - 1) != 0) return {};
   return text.data();
-}
-
-std::vector<std::string> throttle_reasons(unsigned long long bits) {
-  // nvmlClocksEventReason*; bit 0 is an idle GPU, bit 8 a display's setting.
-  static constexpr std::array<std::pair<unsigned long long, const char*>, 7> reasons{
-      {{0x02, "clocks set by an application"},
-       {0x04, "power limit"},
-       {0x08, "hardware slowdown"},
-       {0x10, "synchronised with slower GPUs"},
-       {0x20, "too hot (software)"},
-       {0x40, "too hot (hardware)"},
-       {0x80, "power brake"}}};
-  std::vector<std::string> words;
-  for (const auto& [bit, word] : reasons)
-    if ((bits & bit) != 0) words.emplace_back(word);
-  return words;
 }
 
 }  // namespace trireme::cuda

@@ -25,7 +25,4 @@ class Sensors {
   std::unique_ptr<Library> library_;
 };
 
-/// The bits of NVML's clock event reasons in words; an idle GPU is not held down.
-[[nodiscard]] std::vector<std::string> throttle_reasons(unsigned long long bits);
-
 }  // namespace trireme::cuda

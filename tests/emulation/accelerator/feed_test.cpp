@@ -108,7 +108,7 @@ TEST_F(StepNumbers, RequestsLieAtOneAddressAndAreSentWithoutWaiting) {
     EXPECT_TRUE(same_bits(requests.lr(), at::scalar_tensor(0.5 * step, at::kDouble)));
     EXPECT_TRUE(
         same_bits(requests.votes(),
-                  at::tensor({step == 1 ? 1.0 : 0.0, step == 2 ? 1.0 : 0.0, 1.0}).to(at::kDouble)));
+                  at::tensor({step == 1 ? 1.0 : 0.0, step == 2 ? 1.0 : 0.0, 1.0, 0.0}).to(at::kDouble)));
   }
   EXPECT_EQ(requests.lr().const_data_ptr(), address);
 }

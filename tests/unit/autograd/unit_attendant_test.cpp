@@ -235,6 +235,69 @@ TEST(UnitAttendant, FrozenUnitsHaveABackwardIfTheirInputHas) {
               ElementsAre("+f", "-f", "+a", "-a", "+f", "-f", "[f", "f]", "[a", "a.w"));
 }
 
+// What passes a unit, beside the order of its moments.
+class Spectator final : public UnitAttendant {
+ public:
+  Spectator(Unit& unit, std::string name, std::vector<std::string>& diary)
+      : unit_(unit), name_(std::move(name)), diary_(diary) {
+    unit_.add_attendant(*this);
+  }
+  ~Spectator() override { unit_.remove_attendant(*this); }
+
+  void before_forward(Unit&) override { diary_.push_back(name_ + "+"); }
+  void after_forward(Unit&) override { diary_.push_back(name_ + "-"); }
+  void before_backward(Unit&) override { diary_.push_back(name_ + "["); }
+  void after_backward(Unit&) override { diary_.push_back(name_ + "]"); }
+  void saw_inputs(Unit& unit, const Tensors& seen) override {
+    EXPECT_EQ(&unit, &unit_);
+    diary_.push_back(name_ + "in");
+    inputs = seen;
+  }
+  void saw_outputs(Unit&, const Tensors& seen) override {
+    diary_.push_back(name_ + "out");
+    outputs = seen;
+  }
+  void saw_output_gradient(Unit&, size_t output, const at::Tensor& gradient) override {
+    diary_.push_back(name_ + "g" + std::to_string(output));
+    gradients.push_back(gradient.clone());
+  }
+  Tensors inputs, outputs, gradients;
+
+ private:
+  Unit& unit_;
+  std::string name_;
+  std::vector<std::string>& diary_;
+};
+
+TEST(UnitAttendant, SeesTensorsInsideOfItsMoments) {
+  Unit a = make_unit("a");
+  std::vector<std::string> diary;
+  Spectator one(a, "1", diary), two(a, "2", diary);
+  const at::Tensor x = input().requires_grad_();
+  const at::Tensor y = a(x);
+  EXPECT_THAT(diary, ElementsAre("1+", "1in", "2+", "2in", "2out", "2-", "1out", "1-"));
+  EXPECT_TRUE(two.inputs.at(0).is_same(x));
+  EXPECT_TRUE(one.outputs.at(0).is_same(y));
+  diary.clear();
+  backward((y * 2).sum() + (y * 3).sum());
+  EXPECT_THAT(diary, ElementsAre("1[", "2[", "1g0", "2g0", "2]", "1]"));
+  // The whole gradient of all uses, once.
+  ASSERT_EQ(one.gradients.size(), 1U);
+  EXPECT_TRUE(at::equal(one.gradients[0], at::full({3, 4}, 5.0F)));
+}
+
+TEST(UnitAttendant, SeesGradientsOfTheOutputsThatCount) {
+  const Forward fork = [](const Tensors& inputs, const at::Tensor& w) -> Tensors {
+    return {at::mm(inputs[0], w), at::sin(inputs[0]) * w.sum(), inputs[0].detach()};
+  };
+  Unit f = make_unit("f", fork);
+  std::vector<std::string> diary;
+  Spectator one(f, "", diary);
+  backward(f(Tensors{input()})[1].sum());
+  EXPECT_THAT(diary, ElementsAre("+", "in", "out", "-", "[", "g1"));
+  EXPECT_EQ(one.outputs.size(), 3U);
+}
+
 // A residual network with units that are called twice, have two inputs, and are changed in place.
 Tensors gradients_of_network(bool attended) {
   const Forward residual = [](const Tensors& inputs, const at::Tensor& w) -> Tensors {

@@ -207,6 +207,13 @@ TEST(Loader, CountsSamplesBytesAndTime) {
   EXPECT_GT(counters.load_ns, 0);
 }
 
+TEST(Loader, HoldsNothingOnceEverythingWasHandedOut) {
+  Loader loader(std::make_shared<Numbers>(12), sampler(12, 4), {},
+                {.batch_size = 4, .workers = 2, .end = 12});
+  while (loader.next()) EXPECT_GE(loader.counters().held_bytes, 0);
+  EXPECT_EQ(loader.counters().held_bytes, 0);
+}
+
 TEST(Loader, PlacesEveryTensorInTheLoadingThread) {
   for (const int64_t workers : {0, 2}) {
     std::atomic<int> placed{0};

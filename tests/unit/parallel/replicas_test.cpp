@@ -93,5 +93,60 @@ TEST(Replicas, OtherModelsAreRefusedOnAllRanks) {
   expect_refused([](auto& p) { p.push_back({"more", at::zeros({1})}); }, "count Long []");
 }
 
+/// What require_equal_replicas() says on `ranks` ranks after `spoil(rank, tensors)`; equal on all of
+/// them. Empty: nothing.
+template <class Spoil>
+std::string complaint(int ranks, const Spoil& spoil) {
+  std::vector<std::string> said(static_cast<size_t>(ranks));
+  test::spawn_ranks(ranks, [&](const comm::CommunicatorPtr& communicator) {
+    const core::ParameterSet tensors = parameters();
+    {
+      const at::NoGradGuard no_grad;
+      spoil(communicator->rank(), tensors);
+    }
+    try {
+      require_equal_replicas(*communicator, tensors, 12, 6);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::corruption);
+      said[static_cast<size_t>(communicator->rank())] = error.message();
+    }
+  });
+  for (const std::string& one : said) EXPECT_EQ(one, said.front());
+  return said.front();
+}
+
+TEST(Replicas, ThatAreEqualPassTheCheck) {
+  EXPECT_EQ(complaint(1, [](int, const core::ParameterSet&) {}), "");
+  EXPECT_EQ(complaint(3, [](int, const core::ParameterSet&) {}), "");
+}
+
+TEST(Replicas, OneThatDiffersInABitIsNamed) {
+  EXPECT_EQ(complaint(4,
+                      [](int rank, const core::ParameterSet& tensors) {
+                        if (rank == 2) tensors[1].tensor[0] = -0.0F;
+                      }),
+            "after step 12 the ranks no longer hold the same half: rank 2 differs from the other 3");
+}
+
+TEST(Replicas, TheMinorityIsNamedEvenIfItIsRankZero) {
+  EXPECT_EQ(complaint(5,
+                      [](int rank, const core::ParameterSet& tensors) {
+                        if (rank == 0) tensors[0].tensor[1][1] = 50;
+                        if (rank == 3) tensors[0].tensor[1][1] = 51;
+                        if (rank == 3) tensors[1].tensor.fill_(4);
+                      }),
+            "after step 12 the ranks no longer hold the same w: ranks 0, 3 differ from the other 3 "
+            "(2 tensors differ)");
+}
+
+TEST(Replicas, WithoutAMajorityBothSidesAreNamed) {
+  EXPECT_EQ(complaint(2,
+                      [](int rank, const core::ParameterSet& tensors) {
+                        if (rank == 1) tensors[0].tensor[0][0] = 1;
+                      }),
+            "after step 12 the ranks no longer hold the same w: rank 0 against rank 1, without a "
+            "majority");
+}
+
 }  // namespace
 }  // namespace trireme::parallel

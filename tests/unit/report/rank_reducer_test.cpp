@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,85 @@ TEST(RankRow, TimesAreMeansAndMemoryIsTheMost) {
   EXPECT_DOUBLE_EQ(row[index_of(Item::comm_bytes)], 100);
   EXPECT_EQ(row[index_of(Item::rss)], 30);
   EXPECT_EQ(row[index_of(Item::steps)], 3);
-  EXPECT_EQ(row_of({}), RankRow{});
+  EXPECT_EQ(row_of({})[index_of(Item::step_seconds)], 0);
+  EXPECT_EQ(row_of({})[index_of(Item::steps)], 0);
+}
+
+TEST(RankRow, PhasesAddUpToTheStepAndMemoryKindsToThePeak) {
+  telemetry::StepRecord step = step_of(2, 0.5, 10);
+  step.step_peak = 1000;
+  const MemoryKinds kinds{
+      .parameters = 300, .gradients = 300, .optimizer = 100, .activations = 150};
+  const MemoryKinds too_much{
+      .parameters = 300, .gradients = 300, .activations = 900, .batches = 50};
+  for (const MemoryKinds& known : {kinds, too_much}) {
+    const RankRow row = row_of(std::array{step}, {.memory = known});
+    double phases = 0, bytes = 0;
+    for (size_t i = 0; i < telemetry::phase_count; ++i) phases += row[i];
+    for (size_t i = index_of(Item::parameters); i <= index_of(Item::other_memory); ++i) {
+      EXPECT_GE(row[i], 0);
+      bytes += row[i];
+    }
+    EXPECT_NEAR(phases, row[index_of(Item::step_seconds)], 0.02 * phases);
+    EXPECT_EQ(bytes, 1000);
+    EXPECT_EQ(bytes, row[index_of(Item::peak)]);
+  }
+  EXPECT_EQ(row_of(std::array{step}, {.memory = kinds})[index_of(Item::other_memory)], 150);
+  EXPECT_EQ(row_of(std::array{step}, {.memory = too_much})[index_of(Item::activations)], 350);
+}
+
+TEST(RankRow, HiddenCommunicationIsWhatTheStepDidNotWaitFor) {
+  telemetry::StepRecord step = step_of(4, 0.5, 10);
+  EXPECT_DOUBLE_EQ(row_of(std::array{step})[index_of(Item::comm_hidden_seconds)], 1);
+  step.phases[index_of(Phase::comm_exposed)] = 0.25;
+  EXPECT_DOUBLE_EQ(row_of(std::array{step})[index_of(Item::comm_hidden_seconds)], 0.75);
+  step.phases[index_of(Phase::comm_exposed)] = 3;
+  EXPECT_DOUBLE_EQ(row_of(std::array{step})[index_of(Item::comm_hidden_seconds)], 0);
+}
+
+TEST(RankRow, TheHighestPeakIsAlsoThatOutsideOfSteps) {
+  telemetry::StepRecord before = step_of(1, 0, 0), after = before;
+  before.step_peak = 300;
+  before.memory.peak = 300;
+  after.step_peak = 100;
+  after.memory.peak = 900;  // of an evaluation between the two
+  const RankRow row = row_of(std::array{before, after});
+  EXPECT_EQ(row[index_of(Item::peak)], 300);
+  EXPECT_EQ(row[index_of(Item::peak_ever)], 900);
+  RowSum sum;
+  sum.add(row);
+  sum.add(row_of(std::array{before}));
+  EXPECT_EQ(sum.row()[index_of(Item::peak_ever)], 900);
+}
+
+TEST(Typical, IsNotMovedByAFewSlowSteps) {
+  EXPECT_EQ(typical_of({}), 0);
+  EXPECT_EQ(typical_of(std::array{3.0}), 3);
+  EXPECT_EQ(typical_of(std::array{3.0, 4.0}), 3.5);
+  EXPECT_EQ(typical_of(std::array{1.0, 1.0, 1.0, 900.0, 1.0, 1.0, 1.0, 900.0, 1.0, 1.0}), 1);
+  std::vector<double> many(10001, 2.0);
+  many[70] = 1e9;
+  EXPECT_EQ(typical_of(many), 2);
+}
+
+TEST(RowSum, MemoryKindsAreThoseOfTheFullestMoment) {
+  telemetry::StepRecord small = step_of(1, 0, 0), large = small;
+  small.step_peak = 100;
+  large.step_peak = 200;
+  for (const bool large_first : {false, true}) {
+    RowSum sum;
+    const RankRow a =
+        row_of(std::array{small}, {.flops = 6, .memory = MemoryKinds{.parameters = 90}});
+    const RankRow b = row_of(std::array{large}, {.memory = MemoryKinds{.parameters = 50}});
+    sum.add(large_first ? b : a);
+    sum.add(large_first ? a : b);
+    const RankRow row = sum.row();
+    EXPECT_EQ(row[index_of(Item::peak)], 200);
+    EXPECT_EQ(row[index_of(Item::parameters)], 50);
+    EXPECT_EQ(row[index_of(Item::other_memory)], 150);
+    EXPECT_EQ(row[index_of(Item::flops)], 6) << "of the window that knows it";
+    EXPECT_TRUE(std::isnan(row[index_of(Item::celsius)]));
+  }
 }
 
 TEST(RankReducer, RankZeroReceivesAllRowsAndNobodyElse) {

@@ -1,6 +1,7 @@
 #include <trireme/report/exit_record.h>
 #include <trireme/report/records.h>
 
+#include <array>
 #include <limits>
 #include <set>
 #include <string>
@@ -41,10 +42,30 @@ TEST(MetricsLine, HasExactlyTheDocumentedFields) {
   const std::string line = metrics_line(metrics, window(), hosts, 2);
   EXPECT_EQ(line.find('\n'), std::string::npos);
   const Json json = Json::parse(line);
-  EXPECT_EQ(keys(json),
-            (std::set<std::string>{"schema", "attempt", "step", "epoch", "loss", "lr", "grad_norm",
-                                   "samples", "tokens", "step_seconds", "samples_per_second",
-                                   "tokens_per_second", "skipped", "phases", "memory"}));
+  EXPECT_EQ(keys(json), (std::set<std::string>{"schema",
+                                               "attempt",
+                                               "step",
+                                               "epoch",
+                                               "loss",
+                                               "lr",
+                                               "grad_norm",
+                                               "samples",
+                                               "tokens",
+                                               "step_seconds",
+                                               "samples_per_second",
+                                               "tokens_per_second",
+                                               "skipped",
+                                               "phases",
+                                               "memory",
+                                               "communication",
+                                               "memory_kinds",
+                                               "sensors",
+                                               "host_syncs",
+                                               "host_sync_seconds",
+                                               "load_seconds",
+                                               "model_flops_per_second",
+                                               "mfu",
+                                               "goodput"}));
   EXPECT_EQ(json.at("attempt"), 2);
   EXPECT_EQ(json.at("step"), 20);
   EXPECT_EQ(json.at("loss"), 1.5);
@@ -53,17 +74,53 @@ TEST(MetricsLine, HasExactlyTheDocumentedFields) {
             (std::set<std::string>{"data", "forward", "backward", "comm_exposed", "optimizer",
                                    "checkpoint", "graph", "other"}));
   EXPECT_EQ(keys(json.at("memory")),
-            (std::set<std::string>{"allocated", "reserved", "peak", "rss"}));
+            (std::set<std::string>{"allocated", "reserved", "peak", "rss", "peak_ever"}));
   for (const char* group : {"phases", "memory"})
     for (const Json& item : json.at(group)) {
-      EXPECT_EQ(keys(item),
-                (std::set<std::string>{"min", "mean", "p95", "max", "max_rank", "max_host"}));
+      EXPECT_EQ(keys(item), (std::set<std::string>{"min", "mean", "p95", "max", "min_rank",
+                                                   "max_rank", "max_host"}));
       EXPECT_EQ(item.at("max_rank"), 1);
       EXPECT_EQ(item.at("max_host"), "n2");
     }
   EXPECT_EQ(json.at("phases").at("forward").at("min"), 2);
   EXPECT_EQ(json.at("phases").at("forward").at("max"), 3);
   EXPECT_EQ(json.at("memory").at("rss").at("min"), static_cast<double>(index_of(Item::rss)) + 1);
+}
+
+TEST(MetricsLine, LeavesOutWhatNoRankKnows) {
+  const std::array steps{telemetry::StepRecord{.seconds = 2}};
+  const Json plain = Json::parse(metrics_line({}, window_of({row_of(steps)}), hosts, 1));
+  EXPECT_FALSE(plain.contains("sensors"));
+  EXPECT_FALSE(plain.contains("memory_kinds"));
+  for (const char* name : {"mfu", "model_flops_per_second", "load_seconds", "goodput"})
+    EXPECT_TRUE(plain.at(name).is_null()) << name;
+
+  RankExtras extras;
+  extras.flops = 4e12;
+  extras.sensors = SensorMeans{.utilisation = 0.5, .power_watts = 300, .celsius = 60};
+  StepMetrics metrics;
+  metrics.peak_flops_per_rank = 1e13;
+  // The second rank has no sensors.
+  const Json json = Json::parse(metrics_line(
+      metrics, window_of({row_of(steps, extras), row_of(steps, {.flops = 2e12})}), hosts, 1, 0.75));
+  EXPECT_DOUBLE_EQ(json.at("model_flops_per_second").at("mean"), 1.5e12);
+  EXPECT_EQ(json.at("model_flops_per_second").at("max_rank"), 0);
+  EXPECT_DOUBLE_EQ(json.at("mfu"), 0.15);
+  EXPECT_DOUBLE_EQ(json.at("goodput"), 0.75);
+  EXPECT_DOUBLE_EQ(json.at("sensors").at("power_watts").at("min"), 300);
+}
+
+TEST(RankLine, HoldsTheRowBitForBit) {
+  const std::array steps{telemetry::StepRecord{.seconds = 1.0 / 3}};
+  const RankRow row = row_of(steps);
+  const Json json = Json::parse(rank_line(row, 30, 10, 2, 3, "n7"));
+  EXPECT_EQ(json.at("rank"), 3);
+  EXPECT_EQ(json.at("host"), "n7");
+  EXPECT_EQ(json.at("step"), 30);
+  EXPECT_EQ(json.at("steps"), 10);
+  EXPECT_EQ(json.at("step_seconds").get<double>(), 1.0 / 3);
+  EXPECT_TRUE(json.at("celsius").is_null());
+  for (const std::string_view name : item_names) EXPECT_TRUE(json.contains(std::string(name)));
 }
 
 TEST(EvalLine, HasExactlyTheDocumentedFields) {

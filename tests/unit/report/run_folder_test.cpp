@@ -1,6 +1,7 @@
 #include <trireme/core/error.h>
 #include <trireme/core/fault.h>
 #include <trireme/report/exit_record.h>
+#include <trireme/report/rank_log.h>
 #include <trireme/report/run_folder.h>
 
 #include <chrono>
@@ -179,6 +180,145 @@ TEST_F(Folder, TheReportHoldsAllWindowsOfTheAttempt) {
   const Json json = Json::parse(text(paths_.report()));
   EXPECT_EQ(json.at("attempt"), 1);
   EXPECT_EQ(json.at("ranks").size(), 2U);
+}
+
+TEST_F(Folder, TheReportHasAllItsParts) {
+  RunFolder folder = open({});
+  folder.first_step();
+  folder.log_metrics({.step = 10, .loss = 2}, window());
+  folder.evaluation(0.5);
+  folder.finish();
+  ReportParts parts;
+  parts.operators = R"({"schema": 1, "operators": []})";
+  parts.communication = {{.group = "world", .operation = "all_reduce", .ranks = 2, .calls = 3}};
+  parts.memory_forecast = MemoryKinds{.parameters = 100};
+  parts.known.data_workers = 2;
+  (void)folder.write_report(std::move(parts));
+  const Json json = Json::parse(text(paths_.report()));
+  for (const char* key :
+       {"schema", "attempt",      "steps",           "step_seconds",  "phases",
+        "memory", "memory_kinds", "memory_forecast", "communication", "model_flops_per_second",
+        "mfu",    "sensors",      "ranks",           "units",         "stragglers",
+        "leaks",  "goodput",      "history",         "operators",     "verdict"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_EQ(json.at("communication").at(0).at("operation"), "all_reduce");
+  EXPECT_EQ(json.at("operators").at("schema"), 1);
+  EXPECT_EQ(json.at("memory_forecast").at("parameters"), 100);
+  EXPECT_EQ(json.at("memory_forecast").at("gradients"), 0);
+  EXPECT_TRUE(json.at("memory_forecast").at("activations").is_null()) << "was not forecast";
+  EXPECT_TRUE(json.at("memory_forecast").at("batches").is_null());
+  EXPECT_EQ(json.at("history").at("steps"), Json({10}));
+  EXPECT_EQ(json.at("goodput").at("attempts").size(), 1U);
+  EXPECT_TRUE(json.at("verdict").at("advice").is_array());
+  EXPECT_FALSE(json.at("verdict").at("advice").empty());
+  EXPECT_EQ(Json::parse(text(paths_.goodput())).at("attempts").at(0).at("to_step"), 10);
+}
+
+TEST_F(Folder, EachRankCutsItsOwnRecordsBack) {
+  const auto file = paths_.root / "logs/rank001.jsonl", gone = paths_.root / "logs/rank003.jsonl";
+  {
+    RunFolder folder = open({});
+    for (const int rank : {1, 3}) {
+      RankLog log(paths_, rank, "n1", folder.attempt(), std::nullopt);
+      for (const int64_t step : {10, 20, 30}) log.log(window().rows[0], step);
+    }
+  }
+  const RunFolder folder = open(20);
+  EXPECT_THAT(steps(file), ElementsAre(10, 20, 30)) << "not the work of rank 0";
+  EXPECT_THAT(steps(gone), ElementsAre(10, 20)) << "of a rank that is no more";
+  {
+    RankLog log(paths_, 1, "n1", folder.attempt(), 20);
+    log.log(window().rows[0], 40);
+  }
+  EXPECT_THAT(steps(file), ElementsAre(10, 20, 40));
+  { const RankLog log(paths_, 1, "n1", folder.attempt(), 5); }
+  EXPECT_THAT(steps(file), IsEmpty());
+  { const RankLog log(paths_, 1, "n1", folder.attempt(), std::nullopt); }
+  EXPECT_THAT(text(file), IsEmpty());
+}
+
+TEST_F(Folder, RecordsOfARankAreCutFromTheEndWhateverTheirLength) {
+  const auto file = paths_.rank_records(0);
+  const auto record = [](int64_t step, size_t length) {
+    return Json({{"step", step}, {"text", std::string(length, 'x')}}).dump() + "\n";
+  };
+  std::string kept, late;
+  for (int64_t step = 1; step <= 3000; ++step) kept += record(step, 100);
+  kept += record(3001, 300'000);
+  for (int64_t step = 3002; step <= 5000; ++step) late += record(step, step == 4000 ? 200'000 : 90);
+  late += "not json\n{\"step\": 17";
+  std::ofstream(file, std::ios::binary) << kept << late;
+  { const RankLog log(paths_, 0, "n1", 2, 3001); }
+  EXPECT_EQ(text(file), kept);
+  { const RankLog log(paths_, 0, "n1", 2, 3001); }
+  EXPECT_EQ(text(file), kept) << "nothing to cut";
+}
+
+TEST_F(Folder, DigestsAndProfilesThatAreUndoneAreCutBack) {
+  {
+    RunFolder folder = open({});
+    for (const int64_t step : {10, 30}) folder.log_event({"profiled", step, {}});
+  }
+  std::ofstream(paths_.root / "debug.jsonl") << "{\"step\":10,\"switch\":\"a\"}\n"
+                                             << "{\"step\":30,\"switch\":\"a\"}\n";
+  const RunFolder folder = open(20);
+  EXPECT_THAT(steps(paths_.root / "debug.jsonl"), ElementsAre(10));
+  EXPECT_THAT(steps(paths_.events()), ElementsAre(10));
+}
+
+TEST_F(Folder, SignsOfLifeAreInTheLedger) {
+  RunFolder folder = open({});
+  EXPECT_FALSE(std::filesystem::exists(paths_.goodput()));
+  folder.alive();
+  const Json first = Json::parse(text(paths_.goodput()));
+  EXPECT_GE(first.at("attempts").at(0).at("last_seen"), first.at("attempts").at(0).at("started"));
+  folder.alive();
+  EXPECT_EQ(Json::parse(text(paths_.goodput())), first) << "not written each time";
+}
+
+TEST_F(Folder, TheReportOfManyRanksStaysSmall) {
+  const std::vector<std::string> hosts(512, "node");
+  RunFolder folder(paths_, "model: {}\n", {}, hosts);
+  for (int64_t bin = 1; bin <= 128; ++bin) {
+    std::vector<RankRow> rows(hosts.size());
+    for (size_t rank = 0; rank < rows.size(); ++rank)
+      for (size_t item = 0; item < item_count; ++item)
+        rows[rank][item] = 1.0 / static_cast<double>(3 + item + rank + static_cast<size_t>(bin));
+    for (RankRow& row : rows) row[index_of(Item::steps)] = 10;
+    folder.log_metrics({.step = 10 * bin, .loss = 1}, window_of(rows));
+  }
+  (void)folder.write_report();
+  EXPECT_LT(std::filesystem::file_size(paths_.report()), 5'500'000U);
+  const Json json = Json::parse(text(paths_.report()));
+  EXPECT_EQ(json.at("history").at("ranks"), 512);
+  EXPECT_EQ(json.at("ranks").size(), 512U);
+}
+
+TEST_F(Folder, AStragglerIsAnEventAndStandsInTheReport) {
+  RunFolder folder = open({});
+  std::optional<Straggler> found;
+  for (int64_t step = 10; step <= 50; step += 10) {
+    std::vector<RankRow> rows(2);
+    for (size_t rank = 0; rank < 2; ++rank) {
+      rows[rank][index_of(telemetry::Phase::forward)] = rank == 1 ? 1.3 : 1;
+      rows[rank][index_of(telemetry::Phase::comm_exposed)] = rank == 1 ? 0 : 0.3;
+      rows[rank][index_of(Item::step_seconds)] = 1.3;
+      rows[rank][index_of(Item::steps)] = 10;
+    }
+    const Findings findings = folder.log_metrics({.step = step}, window_of(rows));
+    if (findings.straggler) found = findings.straggler;
+  }
+  ASSERT_TRUE(found);
+  const Json event = lines(paths_.events()).at(0);
+  EXPECT_EQ(event.at("event"), "straggler");
+  EXPECT_EQ(event.at("rank"), 1);
+  EXPECT_EQ(event.at("host"), "n2");
+  EXPECT_EQ(event.at("section"), "forward");
+  (void)folder.write_report();
+  const Json json = Json::parse(text(paths_.report()));
+  EXPECT_EQ(json.at("stragglers").at(0).at("rank"), 1);
+  EXPECT_EQ(json.at("stragglers").at(0).at("to_step"), 50);
+  EXPECT_EQ(json.at("verdict").at("kind"), "straggler");
 }
 
 TEST_F(Folder, ARecordThatCannotBeWrittenIsLostAndTheRunGoesOn) {

@@ -26,8 +26,8 @@ TEST(Contribution, AddsUpMicroStepsVotesAndMetrics) {
   contribution.add(sums(1.5, 2, 1));
   contribution.add(sums(2.25, 3, 2));
   contribution.add(sums(0, 0, 0));
-  EXPECT_THAT(values(contribution.control({.stop = true}, 1, 2)), testing::ElementsAre(3.75, 5, 1, 0, 0, 0, 0, 3));
-  EXPECT_THAT(values(contribution.control({.save = true, .saving = true}, 0, 2)), testing::ElementsAre(3.75, 5, 0, 1, 1, 0, 0, 3));
+  EXPECT_THAT(values(contribution.control({.stop = true}, 1, 2)), testing::ElementsAre(3.75, 5, 1, 0, 0, 0, 0, 0, 3));
+  EXPECT_THAT(values(contribution.control({.save = true, .saving = true}, 0, 2)), testing::ElementsAre(3.75, 5, 0, 1, 1, 0, 0, 0, 3));
 }
 
 TEST(Contribution, TheWayOfDevicesGivesTheSame) {
@@ -35,8 +35,8 @@ TEST(Contribution, TheWayOfDevicesGivesTheSame) {
     Contribution contribution;
     contribution.add(sums(loss, 2, 1));
     contribution.add(sums(2.25, 3, 2));
-    const std::vector<double> here = values(contribution.control({.save = true, .saving = true}, 1, 3));
-    const at::Tensor votes = at::tensor({0.0, 1.0, 1.0}, at::kDouble);
+    const std::vector<double> here = values(contribution.control({.save = true, .saving = true, .debug = true}, 1, 3));
+    const at::Tensor votes = at::tensor({0.0, 1.0, 1.0, 1.0}, at::kDouble);
     EXPECT_EQ(values(contribution.control_on_device(votes, 1, 3)), here);
   }
 }

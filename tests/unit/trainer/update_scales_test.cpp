@@ -15,7 +15,7 @@ constexpr int ranks = 2;
 const double infinity = std::numeric_limits<double>::infinity();
 
 at::Tensor control_of(double weight, double flag_of_rank_1 = 0) {
-  return at::tensor({6.0, weight, 0.0, 0.0, 0.0, 0.0, flag_of_rank_1}, at::kDouble);
+  return at::tensor({6.0, weight, 0.0, 0.0, 0.0, 0.0, 0.0, flag_of_rank_1}, at::kDouble);
 }
 optim::GradientHealth health_of(double square_sum) {
   return {at::scalar_tensor(square_sum, at::kDouble), at::scalar_tensor(std::isfinite(square_sum) ? 0.0 : 1.0, at::kFloat)};

@@ -1,0 +1,32 @@
+#include "debug/gradient_history.h"
+
+#include <trireme/telemetry/statistics.h>
+
+#include <cmath>
+
+namespace trireme::debug {
+
+std::optional<double> GradientHistory::median() const {
+  if (norms_.size() < 3) return std::nullopt;
+  return telemetry::median_of(norms_);
+}
+
+void GradientHistory::add(double norm) {
+  if (!std::isfinite(norm) || norm == 0) return;
+  if (norms_.size() < kept)
+    norms_.push_back(norm);
+  else
+    norms_[next_++ % kept] = norm;
+}
+
+GradientVerdict judge_gradient(double norm, double others, const GradientHistory& history) {
+  if (norm == 0) return GradientVerdict::ordinary;
+  if (norm < vanishing_norm || norm < vanishing_share * others) return GradientVerdict::vanishing;
+  const std::optional<double> before = history.median();
+  if ((before && norm > exploding_factor * *before) ||
+      (others > 0 && norm > exploding_over_others * others))
+    return GradientVerdict::exploding;
+  return GradientVerdict::ordinary;
+}
+
+}  // namespace trireme::debug
