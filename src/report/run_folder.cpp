@@ -84,6 +84,7 @@ RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resume
   std::optional<int64_t> step, evaluated;
   if (resumed) step = resumed->step, evaluated = resumed->evaluated;
   storage::remove_temporaries(paths.root);
+  storage::remove_temporaries(paths.control());
   storage::truncate_jsonl(paths.metrics(),
                           [&](const nlohmann::json& record) { return keeps_record(record, step); });
   storage::truncate_jsonl(

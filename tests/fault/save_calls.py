@@ -99,7 +99,8 @@ class SaveCalls(unittest.TestCase):
             # A save that failed and is followed by another; an old checkpoint that could not be deleted, or what was replaced by a
             # save; a record of the run.
             self.expect_errors_to_name_a_path(run, done.stderr, action)
-            told = ("could not be deleted", "could not be removed", "stays until the next start", "a record is lost", "the report could not")
+            told = ("could not be deleted", "could not be removed", "stays until the next start", "a record is lost", "could not be written", "cannot be written",
+                    "are lost")
             self.assertTrue(policy == "continue" or any(text in done.stderr for text in told) or not hit, done.stderr)
             self.assertEqual(small_run.state_hash(run), self.expected["hash"])
         else:
