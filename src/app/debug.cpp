@@ -4,8 +4,6 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -84,12 +82,9 @@ class RunFolder {
 
   /// Empty if a run lives here, else why none does.
   [[nodiscard]] std::string why_dead() const {
-    std::ifstream file(paths_.lock());
-    if (!file) return "it has no run.lock";
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    const auto owner = guard::parse_lock(text);
+    const auto [there, owner, verdict] = guard::see_lock(paths_.lock());
+    if (!there) return "it has no run.lock";
     if (!owner) return "its run.lock is damaged";
-    const guard::LockVerdict verdict = guard::judge_lock(*owner, guard::this_process(), guard::process_start(owner->pid));
     return verdict.live ? "" : fmt::format("run.lock names process {} on {}, but {}", owner->pid, owner->host, verdict.why);
   }
   void require_live() const {
@@ -115,17 +110,23 @@ void print_switch(const debug::RunStatus::On& on) {
   for (const auto& [rank, why] : on.failed_ranks) fmt::print("  off on rank {}, where it failed: {}\n", rank, why);
 }
 
+void print_failed(const debug::RunStatus::Failed& failed) {
+  fmt::print("{}, which was on since step {}, is off:\n", failed.name, failed.since_step);
+  for (const auto& [rank, why] : failed.ranks) fmt::print("  failed on rank {}: {}\n", rank, why);
+}
+
 /// A run that has ended leaves its last status behind; a new attempt tells its own at its first step.
 int status(const Arguments& arguments) {
   const RunFolder run(arguments.run);
   const std::optional<std::string> text = debug::read_status(run.control());
   const debug::RunStatus status = text ? debug::parse_status(*text) : debug::RunStatus{};
   const std::string dead = run.why_dead();
+  const int64_t attempt = report::last_attempt(run.paths());
   std::string nothing;
   if (!dead.empty())
     nothing = "no run is alive here: " + dead;
   else if (text)
-    nothing = debug::why_nothing_is_on(status, report::last_attempt(run.paths()));
+    nothing = debug::why_nothing_is_on(status, attempt);
   if (arguments.json) {
     Json json = text ? Json::parse(*text) : Json{{"schema", 1}, {"switches", Json::object()}, {"answers", Json::object()}};
     json["running"] = nothing.empty();
@@ -141,6 +142,8 @@ int status(const Arguments& arguments) {
   } else {
     for (const debug::RunStatus::On& on : status.switches) print_switch(on);
   }
+  if (!arguments.json && status.attempt >= attempt)
+    for (const debug::RunStatus::Failed& failed : status.failed) print_failed(failed);
   return 0;
 }
 

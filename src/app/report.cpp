@@ -2,6 +2,9 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "app/commands.h"
 #include "app/report_text.h"
@@ -11,10 +14,13 @@
 
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
+#include <trireme/guard/run_lock.h>
 #include <trireme/report/comparison.h>
 #include <trireme/report/hta.h>
 #include <trireme/report/html.h>
 #include <trireme/report/run_records.h>
+#include <trireme/report/scaling.h>
+#include <trireme/storage/durable.h>
 
 namespace trireme::app {
 namespace {
@@ -26,6 +32,7 @@ struct Arguments {
   std::string html;
   std::string hta;
   std::string other;
+  std::vector<std::string> scaling;
   double tolerance = 0.05;
   bool json = false;
 };
@@ -45,12 +52,19 @@ int take_apart(const Arguments& arguments) {
   return 0;
 }
 
+int show_scaling(const Arguments& arguments, const std::vector<std::string>& folders) {
+  std::vector<report::ScalingRun> runs;
+  for (const std::string& folder : folders) runs.push_back(report::read_scaling_run({folder}));
+  const report::Scaling scaling = report::scaling_of(std::move(runs));
+  fmt::print("{}", arguments.json ? report::scaling_json(scaling) : report::scaling_text(scaling));
+  return 0;
+}
+
 /// The page, beside what is printed: a folder that cannot be written to is no reason not to print it.
-fs::path write_page(const Arguments& arguments) {
-  const report::RunPaths paths{arguments.run};
-  const fs::path file = arguments.html.empty() ? paths.root / "report.html" : fs::path(arguments.html);
+fs::path write_page(const Arguments& arguments, const std::string& records) {
+  const fs::path file = arguments.html.empty() ? fs::path(arguments.run) / "report.html" : fs::path(arguments.html);
   try {
-    report::write_html(paths, file);
+    storage::replace_file(file, report::html_page(records));
     return file;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::storage || !arguments.html.empty()) throw;
@@ -60,8 +74,9 @@ fs::path write_page(const Arguments& arguments) {
 }
 
 int show(const Arguments& arguments) {
-  const std::string records = report::run_records({arguments.run});
-  const fs::path page = write_page(arguments);
+  const report::RunPaths paths{arguments.run};
+  const std::string records = report::run_records(paths, guard::see_lock(paths.lock()).verdict.live);
+  const fs::path page = write_page(arguments, records);
   if (arguments.json) {
     fmt::print("{}\n", records);
   } else {
@@ -72,9 +87,13 @@ int show(const Arguments& arguments) {
 }
 
 int report_run(const Arguments& arguments) {
-  if (!fs::is_directory(arguments.run))
-    throw Error(ErrorKind::input_missing, arguments.run + " is no run folder: No such directory",
-                "give the folder that run.dir of the configuration names");
+  std::vector<std::string> folders = arguments.scaling;
+  if (!arguments.run.empty()) folders.insert(folders.begin(), arguments.run);
+  for (const std::string& folder : folders)
+    if (!fs::is_directory(folder))
+      throw Error(ErrorKind::input_missing, folder + " is no run folder: No such directory",
+                  "give the folder that run.dir of the configuration names");
+  if (!arguments.scaling.empty()) return show_scaling(arguments, folders);
   if (!arguments.other.empty()) return compare(arguments);
   if (!arguments.hta.empty()) return take_apart(arguments);
   return show(arguments);
@@ -85,7 +104,7 @@ int report_run(const Arguments& arguments) {
 void add_report(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("report", "Says what a run's time and memory went to, and writes its report.html");
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("run", arguments->run, "run folder; of a run that goes on, or was killed, too")->required();
+  command->add_option("run", arguments->run, "run folder; of a run that goes on, or was killed, too");
   CLI::Option* html = command->add_option("--html", arguments->html, "write the page here instead of RUN/report.html");
   command->add_flag("--json", arguments->json, "print one JSON object");
   CLI::Option* hta = command->add_option("--hta", arguments->hta, "take trace.json.gz apart into DIR: one file a rank, for Holistic Trace Analysis");
@@ -93,13 +112,19 @@ void add_report(CLI::App& app, Action& action) {
   command->add_option("--tolerance", arguments->tolerance, "of --compare: a change that counts, 0.05 for 5 %")
       ->check(CLI::Range(0.0, 10.0))
       ->needs(other);
-  hta->excludes(html)->excludes(other);
-  other->excludes(html);
+  CLI::Option* scaling = command->add_option("--scaling", arguments->scaling, "how runs on different numbers of ranks scale: all of these, and RUN if it is given");
+  hta->excludes(html)->excludes(other)->excludes(scaling);
+  other->excludes(html)->excludes(scaling);
+  scaling->excludes(html);
   command->footer(
       "\nThe page is one file that needs no network. Exit code of --compare: 0 if nothing is worse, 1 if something regressed.\n"
       "Examples:\n  trireme report runs/quickstart\n  trireme report runs/gpt --html gpt.html\n  trireme report runs/gpt --hta traces/\n"
-      "  trireme report runs/new --compare runs/baseline --tolerance 0.1");
-  command->callback([&action, arguments] { action = [arguments] { return report_run(*arguments); }; });
+      "  trireme report runs/new --compare runs/baseline --tolerance 0.1\n"
+      "  trireme report --scaling runs/ranks1 runs/ranks2 runs/ranks8");
+  command->callback([&action, arguments] {
+    if (arguments->run.empty() && arguments->scaling.empty()) throw CLI::RequiredError("run, or --scaling with its runs,");
+    action = [arguments] { return report_run(*arguments); };
+  });
 }
 
 }  // namespace trireme::app

@@ -18,6 +18,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t shown_ranks = 5;
+constexpr size_t shown_sections = 10;
 constexpr size_t shown_operators = 10;
 
 /// What lies at a path of keys; null where there is nothing.
@@ -124,6 +125,19 @@ std::string ranks_text(const json& report) {
   return all;
 }
 
+std::string sections_text(const json& report) {
+  const json rows = at(report, {"sections"});
+  if (!rows.is_array() || rows.empty()) return "";
+  std::string all = fmt::format("\n{:<28}{:>10}{:>12}{:>12}{:>15}  {}\n", "section", "calls", "mean", "most", "peak memory", "on");
+  for (size_t i = 0; i < std::min(shown_sections, rows.size()); ++i) {
+    const auto peak = number(rows[i], {"memory_peak", "max"});
+    all += fmt::format("{:<28}{:>10.0f}{:>12}{:>12}{:>15}  {}\n", report::plain_text(text(rows[i], {"name"}), 27), number(rows[i], {"calls"}).value_or(0),
+                       seconds(number(rows[i], {"seconds", "mean"})), seconds(number(rows[i], {"seconds", "max"})),
+                       peak ? "+" + mebibytes(peak) : "-", rank_of(at(rows[i], {"seconds"})));
+  }
+  return all;
+}
+
 std::string operators_text(const json& records) {
   const json rows = at(records, {"operators", "operators"});
   if (!rows.is_array() || rows.empty()) return "";
@@ -142,7 +156,7 @@ std::string operators_text(const json& records) {
 
 std::string report_text(const json& records) {
   const json report = at(records, {"report"});
-  return state_text(records) + verdict_text(records) + phases_text(report) + ranks_text(report) + operators_text(records);
+  return state_text(records) + verdict_text(records) + phases_text(report) + ranks_text(report) + sections_text(report) + operators_text(records);
 }
 
 }  // namespace trireme::app

@@ -16,11 +16,10 @@
 #include "app/commands.h"
 #include "report/top_reader.h"
 
-#include <trireme/core/error.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/guard/run_lock.h>
 #include <trireme/report/progress_line.h>
 #include <trireme/report/top_screen.h>
-#include <trireme/storage/file_reader.h>
 
 namespace trireme::app {
 namespace {
@@ -33,14 +32,9 @@ struct Arguments {
 };
 
 report::TopHolder holder_of(const std::filesystem::path& lock_file) {
-  std::optional<guard::LockOwner> owner;
-  try {
-    owner = guard::parse_lock(storage::FileReader(lock_file).text());
-  } catch (const Error&) {
-    return {};
-  }
+  const auto [there, owner, verdict] = guard::see_lock(lock_file);
+  if (!there) return {};
   if (!owner) return {.locked = true, .live = true, .name = {}, .why = {}};  // just being written
-  const guard::LockVerdict verdict = guard::judge_lock(*owner, guard::this_process(), guard::process_start(owner->pid));
   return {.locked = true,
           .live = verdict.live,
           .name = fmt::format("{}process {} on {}", owner->job.empty() ? "" : fmt::format("job {}, ", owner->job), owner->pid, owner->host),
@@ -54,10 +48,8 @@ class Runs {
   }
   std::vector<report::TopRun> read() {
     std::vector<report::TopRun> runs;
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    const double seconds = static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-    for (report::TopReader& reader : readers_) runs.push_back(reader.read(holder_of(reader.paths().lock()), seconds));
+    const double now = wall_clock_seconds();
+    for (report::TopReader& reader : readers_) runs.push_back(reader.read(holder_of(reader.paths().lock()), now));
     return runs;
   }
 

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -45,7 +46,8 @@ class Saver::Work {
     const int64_t step = target.step;
     wait_for(buffer_free_);
     auto one = std::make_unique<UnderWay>(std::move(state), *ranks_, std::move(target),
-                                          settings_.staging, step, began, std::move(committed));
+                                          settings_.staging, step, began, std::move(committed),
+                                          settings_.recorder);
     Save& save = one->save;
     const auto& at_once = settings_.copied_at_once;
     if (at_once) save.copy(buffer_, at_once);
@@ -104,11 +106,12 @@ class Saver::Work {
   struct UnderWay {
     UnderWay(Collected state, comm::Communicator& ranks, Target target,
              const std::filesystem::path& staging, int64_t the_step, Clock::time_point when,
-             std::function<void(const Committed&)> then)
+             std::function<void(const Committed&)> then, telemetry::Recorder* the_recorder)
         : save(std::move(state), ranks, std::move(target), staging),
           step(the_step),
           began(when),
-          committed(std::move(then)) {}
+          committed(std::move(then)),
+          recorder(the_recorder) {}
     ~UnderWay() { join(); }
     UnderWay(const UnderWay&) = delete;
     UnderWay& operator=(const UnderWay&) = delete;
@@ -121,7 +124,13 @@ class Saver::Work {
       thread = std::thread([this, work = std::move(work)] {
         pthread_setname_np(pthread_self(), "trireme-save");
         (void)::setpriority(PRIO_PROCESS, 0, niceness);  // of this thread alone, on Linux
+        std::optional<telemetry::SectionScope> scope;
+        if (recorder != nullptr) {
+          recorder->spans().name_this_thread("checkpoint");
+          scope.emplace(recorder->section("save", telemetry::Category::checkpointing));
+        }
         work();
+        scope.reset();
         working = false;
       });
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -134,6 +143,7 @@ class Saver::Work {
     const int64_t step;
     const Clock::time_point began;
     const std::function<void(const Committed&)> committed;
+    telemetry::Recorder* const recorder;
     bool handed_over = false;
     std::atomic<bool> working{false};
     std::thread thread;

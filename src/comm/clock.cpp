@@ -1,11 +1,12 @@
 #include <trireme/comm/clock.h>
 #include <trireme/telemetry/span_log.h>
 
+#include "comm/boot_id.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -64,8 +65,7 @@ ClockOffset ask(Communicator& all, const ClockSource& clock) {
 /// What all processes that read the same clock have in common: the host since it was started, and
 /// the namespace of times. Empty where that is not known.
 std::string clock_of_this_host() {
-  std::string boot;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  const std::string boot = boot_id();
   std::error_code error;
   const auto space = std::filesystem::read_symlink("/proc/self/ns/time", error);
   return boot.empty() ? boot : boot + " " + (error ? std::string() : space.string());

@@ -1,9 +1,9 @@
 #include "comm/composed_world.h"
 
+#include "comm/boot_id.h"
 #include "comm/star_side_channel.h"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <utility>
@@ -51,13 +51,6 @@ class ComposedWorld final : public World {
   std::vector<RankInfo> ranks_;
   std::unique_ptr<SideChannel> side_channel_;  // last: its thread uses the others
 };
-
-std::string boot_id() {
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(file, id);
-  return id;
-}
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "comm/traced_work.h"
 #include "comm/traffic_ledger.h"
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <string>
@@ -35,36 +36,28 @@ class TracedCommunicator final : public Communicator {
   const std::string& name() const override { return inner_->name(); }
 
   WorkPtr all_reduce(const at::Tensor& values, ReduceOp op) override {
-    const int64_t now = now_ns();
-    return issued(Call::all_reduce, now, inner_->all_reduce(values, op), values);
+    return issue(Call::all_reduce, bytes_of(values), [&] { return inner_->all_reduce(values, op); });
   }
   WorkPtr reduce_scatter(const at::Tensor& out, const at::Tensor& in, ReduceOp op) override {
-    const int64_t now = now_ns();
-    return issued(Call::reduce_scatter, now, inner_->reduce_scatter(out, in, op), in);
+    return issue(Call::reduce_scatter, bytes_of(in), [&] { return inner_->reduce_scatter(out, in, op); });
   }
   WorkPtr all_gather(const at::Tensor& out, const at::Tensor& in) override {
-    const int64_t now = now_ns();
-    return issued(Call::all_gather, now, inner_->all_gather(out, in), out);
+    return issue(Call::all_gather, bytes_of(out), [&] { return inner_->all_gather(out, in); });
   }
   WorkPtr broadcast(const at::Tensor& values, int root) override {
-    const int64_t now = now_ns();
-    return issued(Call::broadcast, now, inner_->broadcast(values, root), values);
+    return issue(Call::broadcast, bytes_of(values), [&] { return inner_->broadcast(values, root); });
   }
   WorkPtr all_to_all(const at::Tensor& out, const at::Tensor& in) override {
-    const int64_t now = now_ns();
-    return issued(Call::all_to_all, now, inner_->all_to_all(out, in), in);
+    return issue(Call::all_to_all, bytes_of(in), [&] { return inner_->all_to_all(out, in); });
   }
   WorkPtr send(const at::Tensor& values, int to) override {
-    const int64_t now = now_ns();
-    return issued(Call::send, now, inner_->send(values, to), values);
+    return issue(Call::send, bytes_of(values), [&] { return inner_->send(values, to); });
   }
   WorkPtr recv(const at::Tensor& values, int from) override {
-    const int64_t now = now_ns();
-    return issued(Call::recv, now, inner_->recv(values, from), values);
+    return issue(Call::recv, bytes_of(values), [&] { return inner_->recv(values, from); });
   }
   WorkPtr barrier() override {
-    const int64_t now = now_ns();
-    return trace(Call::barrier, now, inner_->barrier(), 0);
+    return issue(Call::barrier, 0, [&] { return inner_->barrier(); });
   }
 
   std::vector<std::string> gather_bytes(std::string_view mine, int root) override {
@@ -98,7 +91,7 @@ class TracedCommunicator final : public Communicator {
   void set_deadline(std::chrono::milliseconds deadline) override { inner_->set_deadline(deadline); }
   std::chrono::milliseconds deadline() const override { return inner_->deadline(); }
 
-  [[nodiscard]] const TrafficLedger& ledger() const { return *ledger_; }
+  [[nodiscard]] TrafficLedger& ledger() const { return *ledger_; }
 
  private:
   /// After the call was accepted: what is refused gets no number, here and on all ranks.
@@ -120,11 +113,11 @@ class TracedCommunicator final : public Communicator {
     return made;
   }
 
-  WorkPtr trace(Call call, int64_t issued_ns, WorkPtr work, int64_t bytes) {
+  template <class Do>
+  WorkPtr issue(Call call, int64_t bytes, const Do& run) {
+    const int64_t issued_ns = now_ns();
+    WorkPtr work = run();
     return std::make_shared<TracedWork>(std::move(work), accepted(call, issued_ns, bytes));
-  }
-  WorkPtr issued(Call call, int64_t issued_ns, WorkPtr work, const at::Tensor& payload) {
-    return trace(call, issued_ns, std::move(work), bytes_of(payload));
   }
 
   /// What blocks until it is done: the time of the transfer is not known apart from the wait.
@@ -160,6 +153,29 @@ CommunicatorPtr traced(CommunicatorPtr inner, telemetry::Recorder& recorder,
 std::vector<TrafficRow> traffic_of(const Communicator& communicator) {
   const auto* traced = dynamic_cast<const TracedCommunicator*>(&communicator);
   return traced == nullptr ? std::vector<TrafficRow>{} : traced->ledger().rows();
+}
+
+std::vector<TrafficRow> traffic_since(const std::vector<TrafficRow>& before,
+                                      std::vector<TrafficRow> now) {
+  for (TrafficRow& row : now) {
+    const auto same = std::find_if(before.begin(), before.end(), [&](const TrafficRow& one) {
+      return one.group == row.group && one.operation == row.operation;
+    });
+    if (same == before.end()) continue;
+    row.calls -= same->calls;
+    row.bytes -= same->bytes;
+    row.busy_seconds -= same->busy_seconds;
+    row.waited_seconds -= same->waited_seconds;
+    row.timed_bytes -= same->timed_bytes;
+  }
+  std::erase_if(now, [](const TrafficRow& row) { return row.calls == 0; });
+  return now;
+}
+
+void count_again(const Communicator& communicator, const std::vector<TrafficRow>& rows) {
+  const auto* traced = dynamic_cast<const TracedCommunicator*>(&communicator);
+  if (traced == nullptr) return;
+  for (const TrafficRow& row : rows) traced->ledger().count_again(row);
 }
 
 }  // namespace trireme::comm

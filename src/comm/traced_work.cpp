@@ -27,21 +27,14 @@ TracedWork::~TracedWork() {
   static_cast<void>(busy_ns());
 }
 
-void TracedWork::wait() {
-  const int64_t since = now_ns();
-  try {
-    inner_->wait();
-  } catch (...) {
-    waited(since);
-    throw;
-  }
-  waited(since);
-}
+void TracedWork::wait() { timed(&Work::wait); }
 
-void TracedWork::wait_on_host() {
+void TracedWork::wait_on_host() { timed(&Work::wait_on_host); }
+
+void TracedWork::timed(void (Work::*how)()) {
   const int64_t since = now_ns();
   try {
-    inner_->wait_on_host();
+    ((*inner_).*how)();
   } catch (...) {
     waited(since);
     throw;
@@ -72,7 +65,9 @@ void TracedWork::tell(int64_t end_ns) {
 
 void TracedWork::count_busy(int64_t ns) const {
   if (ns <= 0 || busy_counted_.exchange(true, std::memory_order_relaxed)) return;
-  call_.account->of(call_.call).busy_ns.fetch_add(ns, std::memory_order_relaxed);
+  Account::Sums& sums = call_.account->of(call_.call);
+  sums.busy_ns.fetch_add(ns, std::memory_order_relaxed);
+  sums.timed_bytes.fetch_add(call_.detail.bytes, std::memory_order_relaxed);
 }
 
 }  // namespace trireme::comm

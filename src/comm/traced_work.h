@@ -39,6 +39,7 @@ class TracedWork final : public Work {
   [[nodiscard]] std::optional<Interval> interval() const override { return inner_->interval(); }
 
  private:
+  void timed(void (Work::*wait)());
   void waited(int64_t since_ns);
   /// The first call leaves the span.
   void tell(int64_t end_ns);

@@ -40,7 +40,7 @@ static_assert(static_cast<size_t>(Call::recv) + 1 == call_names.size());
 /// What one communicator did. Any thread.
 struct Account {
   struct Sums {
-    std::atomic<int64_t> calls{0}, bytes{0}, busy_ns{0}, waited_ns{0};
+    std::atomic<int64_t> calls{0}, bytes{0}, busy_ns{0}, waited_ns{0}, timed_bytes{0};
   };
   explicit Account(std::string name) : group(std::move(name)) {}
   Sums& of(Call call) { return sums[static_cast<size_t>(call)]; }
@@ -54,8 +54,12 @@ class TrafficLedger {
  public:
   [[nodiscard]] Account* open(std::string group);
   [[nodiscard]] std::vector<TrafficRow> rows() const;
+  /// Adds calls and bytes to the account of the row's group, which is open.
+  void count_again(const TrafficRow& row);
 
  private:
+  [[nodiscard]] Account* find(const std::string& group) const;
+
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Account>> accounts_;
 };

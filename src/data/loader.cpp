@@ -3,11 +3,12 @@
 #include <trireme/data/loader.h>
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <limits>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -17,11 +18,7 @@
 namespace trireme::data {
 namespace {
 
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+using telemetry::now_ns;
 
 /// Signals are for the main thread: threads started while this lives inherit a full mask.
 class SignalsBlocked {
@@ -78,6 +75,9 @@ class Loader::Pipeline {
         sampler_(sampler),
         transforms_(std::move(transforms)),
         settings_(std::move(settings)),
+        loading_(settings_.recorder == nullptr
+                     ? nullptr
+                     : &settings_.recorder->section("load_batch", telemetry::Category::data_loading)),
         planned_(position),
         consumed_position_(position) {
     check(settings_.rank >= 0 && settings_.rank < settings_.ranks, "a rank of the world");
@@ -157,6 +157,8 @@ class Loader::Pipeline {
   [[nodiscard]] Outcome load(const GlobalBatch& global) const {
     Outcome outcome;
     outcome.global = outcome.batch.global = global;
+    std::optional<telemetry::SectionScope> scope;
+    if (loading_ != nullptr) scope.emplace(*loading_);
     try {
       (void)core::fault::at("data.load");
       for (int64_t m = 0; m < micro_steps(); ++m)
@@ -190,8 +192,10 @@ class Loader::Pipeline {
     return outcome;
   }
 
-  void work() {
+  void work(int64_t number) {
     pthread_setname_np(pthread_self(), "trireme-data");
+    if (settings_.recorder != nullptr)
+      settings_.recorder->spans().name_this_thread("loader " + std::to_string(number));
     std::unique_lock lock(mutex_);
     for (;;) {
       room_.wait(lock, [&] {
@@ -223,7 +227,7 @@ class Loader::Pipeline {
   void start_workers() {
     if (!threads_.empty()) return;
     const SignalsBlocked blocked;
-    for (int64_t i = 0; i < settings_.workers; ++i) threads_.emplace_back([this] { work(); });
+    for (int64_t i = 0; i < settings_.workers; ++i) threads_.emplace_back([this, i] { work(i); });
   }
 
   void stop_workers() {
@@ -241,6 +245,7 @@ class Loader::Pipeline {
   const Sampler sampler_;
   const TransformChain transforms_;
   const LoaderSettings settings_;
+  telemetry::Section* const loading_;
 
   mutable std::mutex mutex_;
   std::condition_variable room_;     // a worker may plan another batch

@@ -2,6 +2,7 @@
 
 #include "debug/backward_trail.h"
 #include "debug/described.h"
+#include "debug/open_calls.h"
 #include "debug/seldom.h"
 #include "debug/tools.h"
 #include "debug/unit_watcher.h"
@@ -72,25 +73,24 @@ class AutogradAnomaly final : public InsideTool {
   /// Operations that a call of a unit made.
   struct Call {
     std::string unit;
-    uint64_t thread, begin, end;
+    uint64_t thread = 0, begin = 0, end = 0;
   };
 
   void before_forward(autograd::Unit& unit) override {
     if (autograd::recomputing()) return;
     mishap_.guard([&] {
-      open_.push_back(
-          {unit.name(), at::RecordFunction::currentThreadId(), at::sequence_number::peek(), 0});
+      open_.open({.unit = unit.name(),
+                  .thread = at::RecordFunction::currentThreadId(),
+                  .begin = at::sequence_number::peek()});
     });
   }
   void after_forward(autograd::Unit& unit) override {
     if (autograd::recomputing()) return;
     mishap_.guard([&] {
-      while (!open_.empty() && open_.back().unit != unit.name()) open_.pop_back();
-      if (open_.empty()) return;
-      Call call = std::move(open_.back());
-      open_.pop_back();
-      call.end = at::sequence_number::peek();
-      calls_.push_back(std::move(call));
+      std::optional<Call> call = open_.close(unit.name());
+      if (!call) return;
+      call->end = at::sequence_number::peek();
+      calls_.push_back(std::move(*call));
     });
   }
 
@@ -139,7 +139,8 @@ class AutogradAnomaly final : public InsideTool {
   const Subject& subject_;
   Journal& journal_;
   StepSeen step_;
-  std::vector<Call> open_, calls_;
+  OpenCalls<Call> open_;
+  std::vector<Call> calls_;
   std::shared_ptr<BackwardTrail> trail_ = std::make_shared<BackwardTrail>();
   Seldom seldom_;
   json digest_ = json::object();

@@ -24,6 +24,7 @@ using nlohmann::json;
 /// Between the gradients of the unit next to the loss and of any other, root mean squares.
 constexpr double flow_vanishes = 1e-6;
 constexpr double flow_explodes = 1e6;
+constexpr size_t most_in_digest = 200;
 
 /// The way of the gradients back through the units to the parameters, on this rank and before any
 /// reduction, and what the update makes of them.
@@ -85,6 +86,7 @@ class BackwardPass final : public InsideTool {
     const std::vector<TensorSummary> summaries = batch.read();
     double largest = 0;
     bool any = false;
+    json ratios = json::object();
     for (size_t i = 0; i < subject_.parameters.size(); ++i) {
       const TensorSummary &weight = summaries[2 * i], &change = summaries[2 * i + 1];
       json fields = named(subject_.parameters[i]);
@@ -94,6 +96,8 @@ class BackwardPass final : public InsideTool {
       fields["update_ratio"] = weight.norm() > 0 ? json(change.norm() / weight.norm()) : json();
       fields["lr"] = seen.lr;
       any = any || change.norm() > 0;
+      if (weight.norm() > 0 && ratios.size() < most_in_digest)
+        ratios[subject_.parameters[i].name] = fields["update_ratio"];
       if (weight.norm() > 0 && change.norm() / weight.norm() > largest) {
         largest = change.norm() / weight.norm();
         digest_["largest_update"] = {{"parameter", subject_.parameters[i].name},
@@ -102,6 +106,10 @@ class BackwardPass final : public InsideTool {
       journal_.record(std::move(fields));
     }
     digest_["updated"] = any;
+    digest_["update_ratios"] = std::move(ratios);
+    if (std::ranges::any_of(subject_.parameters,
+                            [](const auto& p) { return p.fragment.has_value(); }))
+      digest_["of"] = "this rank's part";
   }
 
   void end_step() override {
@@ -176,7 +184,7 @@ class BackwardPass final : public InsideTool {
       if (mean_scale_) fields["rms_in_mean"] = rms * *mean_scale_;
       fields["ratio"] = ratio;
       journal_.record(std::move(fields));
-      if (one.micro_step == 0 && flow.size() < 200) flow.push_back({one.unit, rms});
+      if (one.micro_step == 0 && flow.size() < most_in_digest) flow.push_back({one.unit, rms});
       if (vanished == nullptr && near > 0 && ratio < flow_vanishes) vanished = &one;
       if (exploded == nullptr && ratio > flow_explodes) exploded = &one;
     }

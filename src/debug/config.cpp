@@ -34,6 +34,13 @@ std::vector<std::string> all_switch_names() {
   return {switch_names.begin(), switch_names.end()};
 }
 
+bool names_profiler(const std::vector<std::string>& names) {
+  return std::ranges::any_of(names, [](const std::string& name) {
+    const std::optional<Switch> which = switch_named(name);
+    return which && is_profiler(*which);
+  });
+}
+
 std::vector<Request> requests_of(const DebugConfig& config) {
   if (config.enable.empty()) return {};
   Request request{.switches = switches_named(config.enable, ErrorKind::configuration),

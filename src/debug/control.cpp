@@ -1,5 +1,6 @@
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/debug/control.h>
 #include <trireme/storage/durable.h>
 
@@ -19,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::system_clock;
 
 constexpr uintmax_t largest_request = 64 << 10;
 constexpr size_t refusals_kept = 32;
@@ -56,17 +56,11 @@ Request request_in(const fs::path& file) {
   return request;
 }
 
-double seconds_since_1970() {
-  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
-}
-
 std::string new_id() {
   static std::atomic<int> count{0};  // ids of one process differ even within a millisecond
-  const auto ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch());
   char host[256] = {};
   ::gethostname(host, sizeof(host) - 1);
-  return fmt::format("{:014}-{:04}-{}-{}", ms.count(), count++, host, ::getpid());
+  return fmt::format("{:014}-{:04}-{}-{}", wall_clock_ns() / 1'000'000, count++, host, ::getpid());
 }
 
 }  // namespace
@@ -105,7 +99,7 @@ void ControlFolder::refuse(const std::string& id, const std::string& why) {
 
 void ControlFolder::write_status(std::string_view status, int64_t attempt, bool running) {
   Json json{
-      {"schema", 1}, {"attempt", attempt}, {"time", seconds_since_1970()}, {"running", running}};
+      {"schema", 1}, {"attempt", attempt}, {"time", wall_clock_seconds()}, {"running", running}};
   const Json said = Json::parse(status, nullptr, /*allow_exceptions=*/false);
   check(said.is_object(), "a debugger's status is a JSON object");
   json.update(said);

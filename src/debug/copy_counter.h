@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -10,9 +12,10 @@
 namespace trireme::debug {
 
 /// Counts what the thread that made it copies between devices, and how often it reads a value of
-/// another device than the CPU, which waits for that device; not what is
-/// done in a SideScope. Every operation of the thread costs
-/// some microseconds meanwhile. Destroy on the same thread; one at a time.
+/// another device than the CPU, which waits for that device; not what is done in a SideScope. What
+/// LibTorch's threads do for it, as in backward on devices, is counted where it is the process's
+/// only counter. Every operation costs some microseconds meanwhile. Destroy on the same thread; one
+/// at a time.
 class CopyCounter {
  public:
   struct Copies {
@@ -32,6 +35,7 @@ class CopyCounter {
  private:
   static std::unique_ptr<at::ObserverContext> look(const at::RecordFunction& function);
   void count(const at::RecordFunction& function);
+  std::mutex mutex_;
   std::map<std::pair<std::string, std::string>, Copies> copies_;
   int64_t host_reads_ = 0;
   at::CallbackHandle handle_;

@@ -31,7 +31,12 @@ Debugger::Debugger(Settings settings, MakeTool make) : shared_(std::make_unique<
   shared_->make = std::move(make);
 }
 
-Debugger::~Debugger() = default;
+Debugger::~Debugger() {
+  try {
+    tell_untold();
+  } catch (...) {  // the records have it
+  }
+}
 
 Debugger::Entry* Debugger::find(Switch which) const {
   const auto found =
@@ -90,6 +95,12 @@ Debugger::Change Debugger::apply(const Request& request, int64_t step) {
     if (request.steps && (*request.steps < 1 || *request.steps > most_steps))
       throw Error(ErrorKind::configuration,
                   fmt::format("steps {} is out of range", *request.steps));
+    if (request.steps && *request.steps > most_profile_steps &&
+        std::ranges::any_of(request.switches, is_profiler))
+      throw Error(ErrorKind::configuration,
+                  fmt::format("steps {} is out of range for a profiler", *request.steps),
+                  fmt::format("it keeps in memory what it records, of at most {} steps",
+                              most_profile_steps));
     if (request.every_steps < 1)
       throw Error(ErrorKind::configuration,
                   fmt::format("every_steps {} is out of range", request.every_steps));
@@ -119,6 +130,7 @@ void Debugger::refuse(const Request& request, const std::string& why) {
 
 void Debugger::enable(Switch which, const Request& request, int64_t step) {
   if (on(which)) turn_off(which);
+  shared_->failed.erase(which);
   const int rank = shared_->rank();
   auto entry = std::make_unique<Entry>(
       Entry{.which = which,
@@ -180,6 +192,8 @@ void Debugger::turn_off(Switch which) {
     ended.since_step = last.since_step;
   }
   shared_->something_ended = true;
+  for (const auto& [rank, why] : entry.failures)
+    shared_->note_failed(which, entry.placement.since_step, rank, why);
   entries_.erase(found);
 }
 
@@ -204,13 +218,34 @@ void Debugger::fail(Entry& entry, const std::string& why) {
       entry.failed.reset();
   }
   entry.failures[shared_->rank()] = why;
-  log::warning("debug switch {} failed on rank {} on {} and is off there: {}", name_of(entry.which),
-               shared_->rank(), shared_->settings.host, why);
+  tell_failure(entry.which, why);
 }
 
-void Debugger::failed_here(Switch which, const std::string& why) {
-  Entry* entry = find(which);
-  if (entry != nullptr && !entry->failures.contains(shared_->rank())) fail(*entry, why);
+/// The console is rank 0's: what others say comes to it with a digest, once.
+void Debugger::tell_failure(Switch which, const std::string& why) const {
+  const std::string text =
+      fmt::format("debug switch {} failed on rank {} on {} and is off there: {}", name_of(which),
+                  shared_->rank(), shared_->settings.host, why);
+  if (shared_->rank() == 0)
+    log::warning("{}", text);
+  else
+    log::info("{}", text);
+}
+
+void Debugger::given_up(Switch which, int64_t since_step, const std::string& why) {
+  Entry* const entry = find(which);
+  if (entry != nullptr && entry->placement.since_step == since_step) {
+    if (!why.empty()) fail(*entry, why);
+    turn_off(which);
+    return;
+  }
+  shared_->something_ended = true;
+  if (why.empty()) return;
+  tell_failure(which, why);
+  SwitchDigest& ended = shared_->ended[which];
+  ended.failed = why;
+  ended.since_step = since_step;
+  if (entry == nullptr) shared_->note_failed(which, since_step, shared_->rank(), why);
 }
 
 bool Debugger::reads_gradients() const {

@@ -39,11 +39,18 @@ struct Debugger::Shared {
   std::vector<Answer> answers;
   RankDigest ended;              // of what went off since the last digest
   bool something_ended = false;  // the same on all ranks, unlike `ended`
+  struct Failed {
+    int64_t since_step = 0;
+    std::map<int, std::string> by_rank;  // why
+  };
+  std::map<Switch, Failed> failed;  // of what is off now, as far as this rank knows
 
   [[nodiscard]] int rank() const { return settings.subject.rank; }
 
   /// Adds what the entry's rank has to say since the last time.
   void collect(Entry& entry, SwitchDigest& into) const;
+  /// That a switch, which is off, had failed when it was on since that step.
+  void note_failed(Switch which, int64_t since_step, int rank, const std::string& why);
 };
 
 /// What the exception in flight says, on one line.

@@ -138,7 +138,8 @@ DigestSummary digest_summary(std::span<const std::string> by_rank, int64_t step,
       }
       if (one.failed) {
         line.failed.push_back(said(*one.failed));
-        line.sayings.add("failed and is off there: " + *one.failed, static_cast<int>(rank));
+        if (rank != 0)  // rank 0 has said so at once
+          line.sayings.add("failed and is off there: " + *one.failed, static_cast<int>(rank));
       }
       line.left_out += one.findings_left_out;
     }

@@ -36,8 +36,9 @@ using RankDigest = std::map<Switch, SwitchDigest>;
 /// Of the digests of all ranks, for people.
 struct DigestSummary {
   std::vector<std::string> lines;  ///< of debug.jsonl, one a switch
-  /// New findings and failures, e.g. "gradient_norms: rank 1 on n2: h.3.mlp.c_fc.weight is not
-  /// finite"; equal ones of several ranks in one line, at most 20 lines.
+  /// New findings, and failures of other ranks than 0, which has told its own: e.g.
+  /// "gradient_norms: rank 1 on n2: h.3.mlp.c_fc.weight is not finite"; equal ones of several ranks
+  /// in one line, at most 20 lines.
   std::vector<std::string> console;
 };
 [[nodiscard]] DigestSummary digest_summary(std::span<const std::string> by_rank, int64_t step,

@@ -1,6 +1,7 @@
 #include <trireme/autograd/recompute.h>
 
 #include "debug/described.h"
+#include "debug/open_calls.h"
 #include "debug/seldom.h"
 #include "debug/tensor_summary.h"
 #include "debug/tools.h"
@@ -8,6 +9,7 @@
 
 #include <cmath>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -52,6 +54,7 @@ class ForwardPass final : public InsideTool {
     json first;
     double largest = 0;
     std::string largest_unit;
+    std::set<std::string> zero;
     for (Call& call : calls_) {
       bool finite = true;
       for (size_t i = 0; i < call.outputs.size(); ++i) {
@@ -62,6 +65,7 @@ class ForwardPass final : public InsideTool {
           largest = summary.max_abs();
           largest_unit = call.unit;
         }
+        if (summary.elements > 0 && summary.zeros == summary.elements) zero.insert(call.unit);
         if (finite && first.is_null() && !summary.finite()) {
           tell_first(call, i, summary);
           first = {{"unit", call.unit}, {"nan", summary.nans}, {"inf", summary.infinities}};
@@ -74,7 +78,11 @@ class ForwardPass final : public InsideTool {
                        {"outputs", std::move(call.outputs)},
                        {"finite", finite}});
     }
-    digest_ = {{"step", step_.step}, {"calls", calls_.size()}, {"first_not_finite", first}};
+    // No finding: some layers begin with weights of zero.
+    digest_ = {{"step", step_.step},
+               {"calls", calls_.size()},
+               {"first_not_finite", first},
+               {"zero", zero}};
     if (!largest_unit.empty()) digest_["largest"] = {{"unit", largest_unit}, {"max_abs", largest}};
     record_losses(summaries);
     calls_.clear();
@@ -90,9 +98,9 @@ class ForwardPass final : public InsideTool {
  private:
   struct Call {
     std::string unit;
-    size_t micro_step;
-    json inputs, outputs;
-    std::vector<size_t> numbers;  // of the outputs' summaries
+    size_t micro_step = 0;
+    json inputs = {}, outputs = json::array();
+    std::vector<size_t> numbers = {};  // of the outputs' summaries
   };
   struct Loss {
     size_t sum, weight;
@@ -103,23 +111,20 @@ class ForwardPass final : public InsideTool {
     mishap_.guard([&] {
       json all = json::array();
       for (const at::Tensor& input : inputs) all.push_back(described(input));
-      open_.push_back({unit.name(), micro_step_, std::move(all), json::array(), {}});
+      open_.open({.unit = unit.name(), .micro_step = micro_step_, .inputs = std::move(all)});
     });
   }
 
   void saw_outputs(autograd::Unit& unit, const std::vector<at::Tensor>& outputs) override {
     if (autograd::recomputing()) return;
     mishap_.guard([&] {
-      // A unit that threw and was called again has left its inputs behind.
-      while (!open_.empty() && open_.back().unit != unit.name()) open_.pop_back();
-      if (open_.empty()) return;
-      Call call = std::move(open_.back());
-      open_.pop_back();
+      std::optional<Call> call = open_.close(unit.name());
+      if (!call) return;
       for (const at::Tensor& output : outputs) {
-        call.outputs.push_back(described(output));
-        call.numbers.push_back(output.defined() ? batch_.add(output) : 0);
+        call->outputs.push_back(described(output));
+        call->numbers.push_back(output.defined() ? batch_.add(output) : 0);
       }
-      calls_.push_back(std::move(call));
+      calls_.push_back(std::move(*call));
     });
   }
 
@@ -170,7 +175,8 @@ class ForwardPass final : public InsideTool {
   Journal& journal_;
   StepSeen step_;
   size_t micro_step_ = 0;  // that is being computed
-  std::vector<Call> open_, calls_;
+  OpenCalls<Call> open_;
+  std::vector<Call> calls_;
   std::vector<Loss> losses_;
   SummaryBatch batch_;
   Seldom seldom_;

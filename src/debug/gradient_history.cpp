@@ -2,6 +2,7 @@
 
 #include <trireme/telemetry/statistics.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace trireme::debug {
@@ -17,6 +18,14 @@ void GradientHistory::add(double norm) {
     norms_.push_back(norm);
   else
     norms_[next_++ % kept] = norm;
+}
+
+double typical_norm(const std::vector<double>& norms, const std::vector<double>& before) {
+  if (norms.empty()) return 0;
+  double typical = telemetry::median_of(norms);
+  if (!before.empty()) typical = std::min(typical, telemetry::median_of(before));
+  const double largest = *std::ranges::max_element(norms);
+  return largest <= modest_norm && largest > exploding_over_others * typical ? largest : typical;
 }
 
 GradientVerdict judge_gradient(double norm, double others, const GradientHistory& history) {

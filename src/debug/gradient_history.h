@@ -25,9 +25,17 @@ constexpr double vanishing_share = 1e-7;  ///< of the median over the parameters
 constexpr double vanishing_norm = 1e-12;
 constexpr double exploding_factor = 1e3;       ///< of the parameter's running median
 constexpr double exploding_over_others = 1e6;  ///< of the median over the parameters
+constexpr double modest_norm = 1e2;  ///< up to here far above the others means that they vanish
+
+/// What norms are measured by, 0 where there is none: their median over the parameters. Where it
+/// has risen above that of `before`, what their norms have been of late, the latter: where most
+/// explode, the others have not vanished. Where most have vanished, the largest norm: the others
+/// have not exploded. All are finite and not 0.
+[[nodiscard]] double typical_norm(const std::vector<double>& norms,
+                                  const std::vector<double>& before);
 
 enum class GradientVerdict { ordinary, vanishing, exploding };
-/// `others`: the median over the parameters. A norm of 0 is ordinary: the parameter had no part.
+/// `others`: the typical norm. A norm of 0 is ordinary: the parameter had no part.
 [[nodiscard]] GradientVerdict judge_gradient(double norm, double others,
                                              const GradientHistory& history);
 

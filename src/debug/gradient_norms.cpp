@@ -1,5 +1,3 @@
-#include <trireme/telemetry/statistics.h>
-
 #include "debug/described.h"
 #include "debug/gradient_history.h"
 #include "debug/seldom.h"
@@ -40,10 +38,12 @@ class GradientNorms final : public Tool {
   void gradients(const GradientsSeen& seen) override {
     if (!step_.looks) return;
     std::vector<Seen> all = read(seen);
-    std::vector<double> norms;
-    for (const Seen& one : all)
+    std::vector<double> norms, before;
+    for (const Seen& one : all) {
       if (one.norm > 0 && one.summary.finite()) norms.push_back(one.norm);
-    const double median = telemetry::median_of(norms);
+      if (const auto median = history_[one.parameter].median()) before.push_back(*median);
+    }
+    const double typical = typical_norm(norms, before);
 
     std::vector<Seen> unsound, vanishing, exploding, unused;
     for (Seen& one : all) {
@@ -52,7 +52,7 @@ class GradientNorms final : public Tool {
       else if (one.norm == 0 && one.summary.elements > 0 && !parameter(one).fragment)
         unused.push_back(one);
       GradientHistory& history = history_[one.parameter];
-      const GradientVerdict verdict = judge_gradient(one.norm, median, history);
+      const GradientVerdict verdict = judge_gradient(one.norm, typical, history);
       if (verdict == GradientVerdict::vanishing) vanishing.push_back(one);
       if (verdict == GradientVerdict::exploding) exploding.push_back(one);
       if (one.summary.finite()) history.add(one.norm);
@@ -62,8 +62,8 @@ class GradientNorms final : public Tool {
     const auto norm = [](const Seen& one) {
       return fmt::format("norm {:.3g}", one.norm);
     };
-    tell(vanishing, fmt::format("vanish (the median of the norms is {:.3g})", median), norm);
-    tell(exploding, fmt::format("explode (the median of the norms is {:.3g})", median), norm);
+    tell(vanishing, fmt::format("vanish (a typical norm is {:.3g})", typical), norm);
+    tell(exploding, fmt::format("explode (a typical norm is {:.3g})", typical), norm);
     tell(unused, "are zero everywhere",
          [](const Seen& one) { return fmt::format("{} elements", one.summary.elements); });
     digest_of(all, unsound.size(), vanishing.size(), exploding.size());

@@ -1,42 +1,20 @@
 #pragma once
 
 #include <trireme/debug/tool.h>
-#include <trireme/storage/append_file.h>
+#include <trireme/storage/rotated_file.h>
+
+#include "debug/seldom.h"
 
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 namespace trireme::debug {
-
-/// Lines that go to FILE until it is full, which then becomes FILE.1, and FILE.1 becomes FILE.2.
-/// Opened by the first line. One thread at a time.
-class RotatedFile {
- public:
-  struct Limits {
-    int64_t bytes = int64_t{16} << 20;  ///< of a file
-    int files = 4;                      ///< FILE and the older ones
-  };
-  RotatedFile(std::filesystem::path path, Limits limits)
-      : path_(std::move(path)), limits_(limits) {}
-
-  /// Error of kind `storage`; the next line tries again.
-  void append_line(const std::string& line);
-
- private:
-  void rotate();
-  std::filesystem::path path_;
-  Limits limits_;
-  std::optional<storage::AppendFile> file_;
-  int64_t bytes_ = 0;
-};
 
 /// What a switch's tool on this rank tells: a file of records, and findings, of which each text
 /// counts once in 100 steps and 20 in a window between two digests are kept. Never throws at a
@@ -50,7 +28,7 @@ class SwitchJournal : public Journal {
     const std::atomic<int64_t>* step = nullptr;  ///< that is being made
   };
   SwitchJournal(Origin origin, const std::filesystem::path& folder,
-                RotatedFile::Limits limits = {});
+                storage::RotatedFile::Limits limits = {});
 
   void record(nlohmann::json fields) override;
   void finding(const std::string& text) override;
@@ -63,15 +41,14 @@ class SwitchJournal : public Journal {
   [[nodiscard]] Findings take_findings();
 
  private:
-  [[nodiscard]] bool is_new(const std::string& text, int64_t step);
   void write(nlohmann::json fields);
 
   const Origin origin_;
   const std::filesystem::path folder_;
   std::mutex guard_;  // of all below
-  RotatedFile file_;
+  storage::RotatedFile file_;
   bool warned_ = false;
-  std::map<std::string, int64_t> told_;  // text: the step
+  Seldom told_;
   Findings findings_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "debug/described.h"
 #include "debug/growth_analysis.h"
+#include "debug/open_calls.h"
 #include "debug/tools.h"
 #include "debug/unit_watcher.h"
 
@@ -99,8 +100,8 @@ class MemoryUsage final : public InsideTool {
   struct Call {
     std::string unit;
     int64_t delta = 0, peak = 0;
-    device::DeviceMemory before;
-    std::unique_ptr<telemetry::MemoryScope> scope;
+    device::DeviceMemory before = {};
+    std::unique_ptr<telemetry::MemoryScope> scope = {};
   };
 
   [[nodiscard]] Snapshot take() const {
@@ -138,34 +139,32 @@ class MemoryUsage final : public InsideTool {
   void before_forward(autograd::Unit& unit) override {
     if (autograd::recomputing()) return;
     mishap_.guard([&] {
-      Call& call = open_.emplace_back();
-      call.unit = unit.name();
+      Call call{.unit = unit.name()};
       if (subject_.device.is_cpu())
         call.scope = std::make_unique<telemetry::MemoryScope>();
       else
         call.before = device::device_memory(subject_.device);
+      open_.open(std::move(call));
     });
   }
   void after_forward(autograd::Unit& unit) override {
     if (autograd::recomputing()) return;
     mishap_.guard([&] {
-      while (!open_.empty() && open_.back().unit != unit.name()) open_.pop_back();
-      if (open_.empty()) return;
-      Call call = std::move(open_.back());
-      open_.pop_back();
-      if (call.scope) {
-        call.delta = call.scope->delta();
-        call.peak = call.scope->peak();
-        call.scope.reset();
+      std::optional<Call> call = open_.close(unit.name());
+      if (!call) return;
+      if (call->scope) {
+        call->delta = call->scope->delta();
+        call->peak = call->scope->peak();
+        call->scope.reset();
       } else {
         // The device's peak is the step's, which others read: here it shows only where this call
         // raised it.
         const device::DeviceMemory now = device::device_memory(subject_.device);
-        call.delta = now.allocated - call.before.allocated;
-        call.peak = std::max(call.delta,
-                             now.peak > call.before.peak ? now.peak - call.before.allocated : 0);
+        call->delta = now.allocated - call->before.allocated;
+        call->peak = std::max(call->delta,
+                              now.peak > call->before.peak ? now.peak - call->before.allocated : 0);
       }
-      calls_.push_back(std::move(call));
+      calls_.push_back(std::move(*call));
     });
   }
 
@@ -173,7 +172,8 @@ class MemoryUsage final : public InsideTool {
   Journal& journal_;
   StepSeen step_;
   int64_t gradients_ = 0;
-  std::vector<Call> open_, calls_;
+  OpenCalls<Call> open_;
+  std::vector<Call> calls_;
   std::array<GrowthAnalysis, 4> growth_;
   json digest_ = json::object();
   std::optional<Attendance> attendance_;

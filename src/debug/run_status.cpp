@@ -53,10 +53,17 @@ RunStatus parse_status(std::string_view text) {
     RunStatus status{.attempt = member<int64_t>(json, "attempt", 0),
                      .step = member<int64_t>(json, "step", -1),
                      .running = member(json, "running", false),
-                     .switches = {}};
+                     .switches = {},
+                     .failed = {}};
     if (const auto switches = json.find("switches"); switches != json.end())
       for (const auto& [name, item] : switches->items())
         status.switches.push_back(one_switch(name, item));
+    if (const auto failed = json.find("failed"); failed != json.end())
+      for (const auto& [name, item] : failed->items())
+        status.failed.push_back(
+            {.name = name,
+             .since_step = member<int64_t>(item, "since_step", 0),
+             .ranks = member<std::map<std::string, std::string>>(item, "failed_ranks", {})});
     return status;
   } catch (const Json::exception& damaged) {
     throw Error(ErrorKind::environment,

@@ -63,6 +63,14 @@ void Debugger::Shared::collect(Entry& entry, SwitchDigest& into) const {
   into.since_step = entry.placement.since_step;
 }
 
+void Debugger::Shared::note_failed(Switch which, int64_t since_step, int rank,
+                                   const std::string& why) {
+  Failed& known = failed[which];
+  if (known.since_step > since_step) return;  // an older one
+  if (known.since_step < since_step) known = {.since_step = since_step, .by_rank = {}};
+  known.by_rank[rank] = why;
+}
+
 bool Debugger::has_digest() const {
   return active() || shared_->something_ended;
 }
@@ -88,15 +96,45 @@ std::string Debugger::digest() {
 void Debugger::heard(std::span<const std::string> by_rank) {
   for (size_t rank = 0; rank < by_rank.size(); ++rank)
     for (const auto& [which, one] : read_digest(by_rank[rank])) {
-      Entry* entry = find(which);
-      if (one.failed && entry != nullptr && entry->placement.since_step == one.since_step)
+      if (!one.failed) continue;
+      Entry* const entry = find(which);
+      if (entry == nullptr)
+        shared_->note_failed(which, one.since_step, static_cast<int>(rank), *one.failed);
+      else if (entry->placement.since_step == one.since_step)
         entry->failures[static_cast<int>(rank)] = *one.failed;
     }
 }
 
+/// What a digest would say, but for what tools keep to themselves.
+void Debugger::tell_untold() {
+  RankDigest untold = std::exchange(shared_->ended, {});
+  for (const auto& entry : entries_) {
+    entry->tool.reset();  // its end may find something
+    shared_->collect(*entry, untold[entry->which]);
+  }
+  for (const auto& [which, one] : untold) {
+    const auto tell = [&, &name = which](const std::string& text) {
+      log::warning("{}: rank {} on {}: {}", name_of(name), shared_->rank(), shared_->settings.host,
+                   text);
+    };
+    for (const std::string& text : one.findings) tell(text);
+    if (one.findings_left_out > 0)
+      tell(fmt::format("{} more findings: see logs/debug", one.findings_left_out));
+    if (one.failed && shared_->rank() != 0) tell("failed and is off there: " + *one.failed);
+  }
+}
+
 std::string Debugger::status_json(int64_t step) const {
   using Json = nlohmann::ordered_json;
-  Json json{{"step", step}, {"switches", Json::object()}, {"answers", Json::object()}};
+  Json json{{"step", step},
+            {"switches", Json::object()},
+            {"failed", Json::object()},
+            {"answers", Json::object()}};
+  const auto failed_ranks = [](const std::map<int, std::string>& failures) {
+    Json ranks = Json::object();
+    for (const auto& [rank, why] : failures) ranks[std::to_string(rank)] = why;
+    return ranks;
+  };
   for (const auto& entry : entries_) {
     const Placement& placement = entry->placement;
     Json& item = json["switches"][std::string(name_of(entry->which))];
@@ -105,10 +143,11 @@ std::string Debugger::status_json(int64_t step) const {
     item["until_step"] = placement.until_step ? Json(*placement.until_step) : Json();
     item["every_steps"] = placement.every_steps;
     item["origin"] = placement.origin;
-    item["failed_ranks"] = Json::object();
-    for (const auto& [rank, why] : entry->failures)
-      item["failed_ranks"][std::to_string(rank)] = why;
+    item["failed_ranks"] = failed_ranks(entry->failures);
   }
+  for (const auto& [which, one] : shared_->failed)
+    json["failed"][std::string(name_of(which))] = {{"since_step", one.since_step},
+                                                   {"failed_ranks", failed_ranks(one.by_rank)}};
   for (const Shared::Answer& answer : shared_->answers)
     json["answers"][answer.id] = {{"accepted", answer.accepted}, {"text", answer.text}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -82,7 +82,7 @@ Backend::~Backend() = default;
 
 void Backend::begin_range(const char*) {}
 void Backend::end_range() {}
-void Backend::record_memory_history(bool) {}
+void Backend::record_memory_history(MemoryHistory) {}
 bool Backend::save_memory_snapshot(const std::string&) {
   return false;
 }

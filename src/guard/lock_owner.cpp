@@ -1,4 +1,7 @@
+#include <trireme/core/wall_clock.h>
 #include <trireme/guard/run_lock.h>
+
+#include "comm/boot_id.h"
 
 #include <array>
 #include <charconv>
@@ -34,10 +37,8 @@ std::string job_id() {
 
 /// A process number says nothing on another boot of the machine or in another container.
 std::string pid_scope() {
-  std::string boot = text_of("/proc/sys/kernel/random/boot_id");
-  while (!boot.empty() && boot.back() == '\n') boot.pop_back();
   std::error_code ignored;
-  return boot + "/" + std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
+  return comm::boot_id() + "/" + std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
 }
 
 }  // namespace
@@ -71,8 +72,7 @@ LockOwner this_process() {
   owner.pid = getpid();
   owner.start = process_start(owner.pid);
   owner.pid_scope = pid_scope();
-  owner.heartbeat =
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  owner.heartbeat = wall_clock_seconds();
   return owner;
 }
 
@@ -119,6 +119,16 @@ LockVerdict judge_lock(const LockOwner& owner, const LockOwner& self, uint64_t s
   const double age = self.heartbeat - owner.heartbeat;
   const std::string heartbeat = fmt::format("its last heartbeat is {:.0f} s old", age);
   return {age < fresh_heartbeat_seconds, heartbeat};
+}
+
+LockSeen see_lock(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  if (!in) return {};
+  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  LockSeen seen{.there = true, .owner = parse_lock(text)};
+  if (seen.owner)
+    seen.verdict = judge_lock(*seen.owner, this_process(), process_start(seen.owner->pid));
+  return seen;
 }
 
 }  // namespace trireme::guard

@@ -53,11 +53,6 @@ std::string read_text(int fd) {
   return {text.data(), static_cast<size_t>(got > 0 ? got : 0)};
 }
 
-std::optional<LockOwner> owner_of(const Path& file) {
-  const File lock(file, O_RDONLY);
-  return lock.is_open() ? parse_lock(read_text(lock.fd())) : std::nullopt;
-}
-
 bool same_holder(const LockOwner& a, const LockOwner& b) {
   return a.host == b.host && a.pid == b.pid && a.start == b.start && a.pid_scope == b.pid_scope;
 }
@@ -169,7 +164,7 @@ RunLock::RunLock(const Path& run_dir, std::chrono::seconds beat_every)
   int attempt = 0;
   while (!create(file_, self_) && !take_over(file_, self_))
     if (++attempt == attempts)
-      throw refused(file_, owner_of(file_), "its lock stays empty or keeps changing");
+      throw refused(file_, see_lock(file_).owner, "its lock stays empty or keeps changing");
   remove_unfinished(file_);
   thread_ = std::thread([this, beat_every] { beat_until_stopped(beat_every); });
 }
@@ -181,14 +176,14 @@ RunLock::~RunLock() {
   }
   wake_.notify_all();
   thread_.join();
-  const auto owner = owner_of(file_);
+  const auto owner = see_lock(file_).owner;
   if (owner && same_holder(*owner, self_)) unlink(file_.c_str());
 }
 
 void RunLock::beat() {
   const std::lock_guard lock(writing_);
   if (lost_) return;
-  const auto owner = owner_of(file_);
+  const auto owner = see_lock(file_).owner;
   if (owner && !same_holder(*owner, self_)) {
     lost_ = true;
     log::error(

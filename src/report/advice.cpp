@@ -2,6 +2,8 @@
 
 #include <trireme/telemetry/statistics.h>
 
+#include "percent.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -20,10 +22,6 @@ constexpr double throttled_often = 0.10;
 constexpr double hides_little = 0.5;
 /// Workers are counted so that they have some time left.
 constexpr double worker_reserve = 1.15;
-
-double percent(double part) {
-  return 100 * part;
-}
 
 std::string bytes_text(double bytes) {
   constexpr std::array<std::string_view, 5> units{"B", "KiB", "MiB", "GiB", "TiB"};
@@ -192,8 +190,9 @@ std::vector<std::string> advice_on_overhead(const AdviceOn& run) {
   const double sync_seconds = spread_over(run.rows, Item::host_sync_seconds).mean;
   if (syncs > 0)
     advice.push_back(
-        fmt::format("the host waits for the device {:.3g} times a step, {:.3g} s: each reading of "
-                    "a value (item(), a copy to the CPU) in the model or a plugin is one",
+        fmt::format("the host waits for the device {:.3g} times a step, {:.3g} s, where this "
+                    "program does; readings of a value (item(), a copy to the CPU) in the model or "
+                    "a plugin come on top: the host_syncs in operators.json of a profile",
                     syncs, sync_seconds));
   advice.push_back(
       fmt::format("{:.3g} s a step lie outside of all phases: a trace (`trireme debug RUN enable "

@@ -1,4 +1,3 @@
-#include <trireme/config/document.h>
 #include <trireme/core/error.h>
 #include <trireme/report/comparison.h>
 #include <trireme/report/plain_text.h>
@@ -6,6 +5,7 @@
 #include <trireme/telemetry/statistics.h>
 
 #include "json.h"
+#include "run_configuration.h"
 
 #include <algorithm>
 #include <bit>
@@ -52,31 +52,6 @@ struct Run {
   std::map<std::string, Measured> figures;
 };
 
-void flatten(const config::Node& node, const std::string& path,
-             std::map<std::string, std::string>& values) {
-  if (node.kind != config::Node::Kind::mapping) {
-    values[path] = config::to_json(node);
-    return;
-  }
-  for (const config::Member& member : node.members)
-    flatten(member.value, path.empty() ? member.name : path + "." + member.name, values);
-}
-
-/// Where a run writes to and reads from says nothing about it.
-bool matters(const std::string& key) {
-  static const std::set<std::string> places{"run.dir", "checkpoint.staging_dir", "run.resume"};
-  return !places.contains(key);
-}
-
-std::optional<double> number_at(const Json& json, std::initializer_list<const char*> path) {
-  const Json* at = &json;
-  for (const char* name : path) {
-    if (!at->is_object() || !at->contains(name)) return std::nullopt;
-    at = &at->at(name);
-  }
-  return at->is_number() ? std::optional<double>(at->get<double>()) : std::nullopt;
-}
-
 /// Neighbouring windows are slow together: so many count as one.
 constexpr double windows_alike = 4;
 
@@ -115,21 +90,20 @@ Run read_run(const RunPaths& paths) {
   std::map<std::string, std::vector<double>> series;
   for (std::string line; std::getline(file, line);) {
     const Json record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const std::optional<double> step = number_at(record, {"step"});
+    const std::optional<double> step = number_in(record, {"step"});
     if (!step) continue;  // the torn end of a run under way
     const auto note = [&](const std::string& name, std::optional<double> value) {
       if (value) series[name].push_back(*value);
     };
     run.losses[static_cast<int64_t>(*step)] =
-        number_at(record, {"loss"}).value_or(std::numeric_limits<double>::quiet_NaN());
-    note("step_seconds", number_at(record, {"step_seconds"}));
-    note("samples_per_second", number_at(record, {"samples_per_second"}));
-    note("tokens_per_second", number_at(record, {"tokens_per_second"}));
+        number_in(record, {"loss"}).value_or(std::numeric_limits<double>::quiet_NaN());
+    note("step_seconds", number_in(record, {"step_seconds"}));
+    note("samples_per_second", number_in(record, {"samples_per_second"}));
+    note("tokens_per_second", number_in(record, {"tokens_per_second"}));
     for (const std::string_view phase : telemetry::phase_names)
-      note(fmt::format("phases.{}", phase),
-           number_at(record, {"phases", std::string(phase).c_str(), "mean"}));
+      note(fmt::format("phases.{}", phase), number_in(record, {"phases", phase, "mean"}));
     for (const char* item : {"peak", "allocated", "rss"})
-      note(fmt::format("memory.{}", item), number_at(record, {"memory", item, "max"}));
+      note(fmt::format("memory.{}", item), number_in(record, {"memory", item, "max"}));
   }
   if (run.losses.empty())
     throw Error(ErrorKind::data_damaged,
@@ -142,12 +116,8 @@ Run read_run(const RunPaths& paths) {
       run.figures[name] = measured(std::move(values));
   }
   const Json goodput = Json::parse(text_of(paths.goodput()), nullptr, /*allow_exceptions=*/false);
-  if (const auto value = number_at(goodput, {"goodput"})) run.figures["goodput"] = {*value, 0};
-  if (const std::string text = text_of(paths.config()); !text.empty()) try {
-      flatten(config::Document::parse(text, paths.config().string()).root(), "", run.configuration);
-    } catch (const Error&) {
-      // Figures can be compared without it.
-    }
+  if (const auto value = number_in(goodput, {"goodput"})) run.figures["goodput"] = {*value, 0};
+  run.configuration = configuration_of(paths);
   return run;
 }
 
@@ -160,8 +130,7 @@ void compare_configurations(const Run& run, const Run& baseline, Comparison& com
     return found == one.configuration.end() ? "absent" : found->second;
   };
   for (const std::string& key : keys)
-    if (const std::string a = value_of(run, key), b = value_of(baseline, key);
-        a != b && matters(key))
+    if (const std::string a = value_of(run, key), b = value_of(baseline, key); a != b)
       comparison.configuration.push_back({key, a, b});
 }
 

@@ -2,6 +2,8 @@
 
 #include <trireme/core/error.h>
 
+#include "json_in.h"
+
 #include <algorithm>
 #include <fstream>
 #include <string>
@@ -24,10 +26,7 @@ constexpr int64_t longest_line = 16 * 1024 * 1024;
 }
 
 bool stays(std::string_view line, int64_t step) {
-  const auto record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  const auto found = record.is_object() ? record.find("step") : record.end();
-  return record.is_object() && found != record.end() && found->is_number_integer() &&
-         found->get<int64_t>() <= step;
+  return is_until(nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false), step);
 }
 
 /// Until where `file` stays, looking from `end` backwards.

@@ -1,10 +1,10 @@
+#include <trireme/core/wall_clock.h>
 #include <trireme/report/goodput.h>
 #include <trireme/report/records.h>
 
 #include "json.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -201,12 +201,8 @@ std::vector<GoodputLedger::Attempt> GoodputLedger::read(std::string_view previou
   return attempts;
 }
 
-double wall_clock() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 double process_started() {
-  const double now = wall_clock();
+  const double now = wall_clock_seconds();
   std::ifstream stat("/proc/self/stat"), up("/proc/uptime");
   const std::string text{std::istreambuf_iterator<char>(stat), std::istreambuf_iterator<char>()};
   const size_t name_end = text.rfind(')');  // the name may hold anything

@@ -45,9 +45,9 @@ std::string html_page(std::string_view records) {
   return page;
 }
 
-void write_html(const RunPaths& paths, const std::filesystem::path& file) {
+void write_html(const RunPaths& paths, bool held, const std::filesystem::path& file) {
   storage::replace_file(file.empty() ? paths.root / "report.html" : file,
-                        html_page(run_records(paths)));
+                        html_page(run_records(paths, held)));
 }
 
 }  // namespace trireme::report

@@ -2,9 +2,13 @@
 
 #include <trireme/report/rank_reducer.h>
 
+#include "json_in.h"
+
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +20,12 @@ using Json = nlohmann::ordered_json;
 /// never thrown at.
 [[nodiscard]] inline std::string dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+/// Empty if it is not known.
+[[nodiscard]] inline std::string_view host_of(int rank, std::span<const std::string> hosts) {
+  const auto index = static_cast<size_t>(rank);
+  return index < hosts.size() ? hosts[index] : std::string_view();
 }
 
 /// {min, mean, p95, max, min_rank, max_rank, max_host}; null where no rank knows the quantity.

@@ -1,3 +1,4 @@
+#include <trireme/core/utf8.h>
 #include <trireme/report/plain_text.h>
 
 #include <algorithm>
@@ -6,29 +7,6 @@
 
 namespace trireme::report {
 namespace {
-
-struct Character {
-  uint32_t code = 0;
-  size_t bytes = 1;
-  bool valid = true;
-};
-
-/// The character that a text begins with, as UTF-8.
-Character first_of(std::string_view text) {
-  const auto byte = [&](size_t i) {
-    return static_cast<unsigned char>(text[i]);
-  };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return {lead};
-  const size_t bytes = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < bytes) return {0, 1, false};
-  uint32_t code = lead & (0xffU >> (bytes + 1));
-  for (size_t i = 1; i < bytes; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80) return {0, 1, false};
-    code = (code << 6) | (byte(i) & 0x3fU);
-  }
-  return {code, bytes};
-}
 
 struct Range {
   uint32_t from, to;
@@ -58,9 +36,11 @@ bool is_control(uint32_t code) {
 }  // namespace
 
 TextCharacter first_character(std::string_view text) {
-  const Character first = first_of(text);
-  const bool plain = first.valid && !is_control(first.code);
-  return {.bytes = first.bytes, .columns = plain ? columns_of(first.code) : 1, .plain = plain};
+  const Utf8Character first = first_utf8_character(text);
+  const bool plain = first.bytes > 0 && !is_control(first.code);
+  return {.bytes = std::max<size_t>(first.bytes, 1),
+          .columns = plain ? columns_of(first.code) : 1,
+          .plain = plain};
 }
 
 std::string plain_text(std::string_view text, int columns) {

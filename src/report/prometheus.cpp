@@ -1,5 +1,6 @@
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/report/prometheus.h>
 
 #include "storage/system_calls.h"
@@ -34,8 +35,7 @@ PrometheusFile::~PrometheusFile() {
 void PrometheusFile::log(const StepMetrics& metrics, const Window& window) {
   sample_.metrics = metrics;
   sample_.window = window;
-  sample_.time =
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  sample_.time = wall_clock_seconds();
   waiting_ = true;
   if (!written_ || std::chrono::steady_clock::now() - *written_ >= write_every_) flush();
 }

@@ -1,5 +1,3 @@
-#include <trireme/core/error.h>
-#include <trireme/core/log.h>
 #include <trireme/report/rank_log.h>
 #include <trireme/report/records.h>
 
@@ -27,14 +25,8 @@ RankLog::RankLog(const RunPaths& paths, int rank, std::string host, int64_t atte
 
 void RankLog::log(const RankRow& row, int64_t step) {
   const auto steps = static_cast<int64_t>(row[index_of(Item::steps)]);
-  try {
-    file_.append_line(rank_line(row, step, steps, attempt_, rank_, host_));
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::storage) throw;
-    if (lost_.add(LostRecords::Clock::now()))
-      log::warning("a record of this rank is lost ({} so far), the run goes on: {}", lost_.count(),
-                   error.message());
-  }
+  write_or_lose(lost_, "a record of this rank is",
+                [&] { file_.append_line(rank_line(row, step, steps, attempt_, rank_, host_)); });
 }
 
 }  // namespace trireme::report

@@ -2,14 +2,11 @@
 
 #include "json.h"
 
-#include <chrono>
-#include <ctime>
 #include <initializer_list>
 #include <limits>
 #include <utility>
 #include <variant>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 namespace trireme::report {
@@ -53,14 +50,13 @@ Json group_json(const Window& window, std::span<const std::string> hosts,
 
 Json spread_json(const telemetry::Spread& spread, std::span<const std::string> hosts) {
   if (spread.max_rank < 0) return nullptr;
-  const auto rank = static_cast<size_t>(spread.max_rank);
   return {{"min", spread.min},
           {"mean", spread.mean},
           {"p95", spread.p95},
           {"max", spread.max},
           {"min_rank", spread.min_rank},
           {"max_rank", spread.max_rank},
-          {"max_host", rank < hosts.size() ? hosts[rank] : ""}};
+          {"max_host", host_of(spread.max_rank, hosts)}};
 }
 
 Json phases_json(const Window& window, std::span<const std::string> hosts) {
@@ -184,14 +180,6 @@ std::string event_line(const Event& event, int64_t attempt, std::string_view tim
   for (const auto& [name, value] : event.details)
     std::visit([&json, &key = name](const auto& typed) { json[key] = typed; }, value);
   return dump(json);
-}
-
-std::string utc_time() {
-  const auto now = std::chrono::system_clock::now();
-  const auto ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms);
 }
 
 }  // namespace trireme::report

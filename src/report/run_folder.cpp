@@ -1,5 +1,6 @@
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/report/run_folder.h>
 #include <trireme/report/verdict.h>
 #include <trireme/storage/durable.h>
@@ -20,13 +21,6 @@
 
 namespace trireme::report {
 namespace {
-
-/// The records of metrics and eval that stay; without a step none does.
-bool keeps_record(const nlohmann::json& record, std::optional<int64_t> step) {
-  const auto found = record.is_object() ? record.find("step") : record.end();
-  return step && found != record.end() && found->is_number_integer() &&
-         found->get<int64_t>() <= *step;
-}
 
 /// Of ranks that the run does not have any more.
 std::vector<std::filesystem::path> orphaned_records(const RunPaths& paths, size_t ranks) {
@@ -58,7 +52,7 @@ bool keeps_event(const nlohmann::json& record, std::optional<int64_t> step) {
   if (name == record.end()) return false;
   const bool undone = *name == "saved" || *name == "skipped" || *name == "profiled" ||
                       *name == "straggler" || *name == "leak";
-  return !undone || keeps_record(record, step);
+  return !undone || is_until(record, step);
 }
 
 /// The highest attempt among the last lines of a .jsonl file. A few of them are enough: attempts
@@ -71,9 +65,7 @@ int64_t attempt_of(const std::filesystem::path& path) {
   int64_t attempt = 0;
   for (std::string line; std::getline(file, line);) {
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const auto found = json.is_object() ? json.find("attempt") : json.end();
-    if (found != json.end() && found->is_number_integer())
-      attempt = std::max(attempt, found->get<int64_t>());
+    attempt = std::max(attempt, integer_in(json, "attempt").value_or(0));
   }
   return attempt;
 }
@@ -86,13 +78,14 @@ RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resume
   storage::remove_temporaries(paths.root);
   storage::remove_temporaries(paths.control());
   storage::truncate_jsonl(paths.metrics(),
-                          [&](const nlohmann::json& record) { return keeps_record(record, step); });
+                          [&](const nlohmann::json& record) { return is_until(record, step); });
   storage::truncate_jsonl(
-      paths.eval(), [&](const nlohmann::json& record) { return keeps_record(record, evaluated); });
+      paths.eval(), [&](const nlohmann::json& record) { return is_until(record, evaluated); });
   storage::truncate_jsonl(paths.events(),
                           [&](const nlohmann::json& record) { return keeps_event(record, step); });
-  storage::truncate_jsonl(paths.debug(),
-                          [&](const nlohmann::json& record) { return keeps_record(record, step); });
+  for (const auto& part : storage::rotated_parts(paths.debug()))
+    storage::truncate_jsonl(part,
+                            [&](const nlohmann::json& record) { return is_until(record, step); });
   for (const auto& file : orphaned_records(paths, ranks)) cut_lines_back(file, step);
   // Scripts take an absent exit.json for a run that is under way or was lost; an old one would lie
   // to them.
@@ -108,16 +101,11 @@ RunPaths prepare(RunPaths paths, const std::optional<RunFolder::Resumed>& resume
 /// A process that is killed loses so much of the ledger.
 constexpr std::chrono::seconds goodput_every{10};
 
-std::string host_of(int rank, std::span<const std::string> hosts) {
-  const auto index = static_cast<size_t>(rank);
-  return index < hosts.size() ? hosts[index] : "";
-}
-
 Event event_of(const Straggler& found, int64_t step, std::span<const std::string> hosts) {
   return {"straggler",
           step,
           {{"rank", static_cast<int64_t>(found.rank)},
-           {"host", host_of(found.rank, hosts)},
+           {"host", std::string(host_of(found.rank, hosts))},
            {"section", std::string(telemetry::name_of(found.section))},
            {"excess", found.excess},
            {"seconds", found.seconds},
@@ -128,7 +116,7 @@ Event event_of(const Leak& found, int64_t step, std::span<const std::string> hos
   return {"leak",
           step,
           {{"rank", static_cast<int64_t>(found.rank)},
-           {"host", host_of(found.rank, hosts)},
+           {"host", std::string(host_of(found.rank, hosts))},
            {"what", std::string(found.what)},
            {"bytes_per_step", found.bytes_per_step},
            {"from_step", found.from_step}}};
@@ -166,7 +154,8 @@ RunFolder::RunFolder(RunPaths paths, std::string_view config_yaml, std::optional
       goodput_(text_of(paths_.goodput()), attempt_, step_of(resumed), process_started()),
       metrics_(paths_.metrics()),
       eval_(paths_.eval()),
-      events_(paths_.events()) {
+      events_(paths_.events()),
+      debug_(paths_.debug()) {
   storage::replace_file(paths_.config(), config_yaml);
 }
 
@@ -177,32 +166,32 @@ RunFolder::~RunFolder() {
 }
 
 void RunFolder::first_step() {
-  goodput_.first_step(wall_clock());
+  goodput_.first_step(wall_clock_seconds());
   save_goodput(/*now=*/true);
 }
 
 void RunFolder::alive() {
-  goodput_.seen(wall_clock());
+  goodput_.seen(wall_clock_seconds());
   save_goodput(/*now=*/false);
 }
 
 void RunFolder::evaluation(double seconds) {
-  goodput_.evaluation(seconds, wall_clock());
+  goodput_.evaluation(seconds, wall_clock_seconds());
   save_goodput(/*now=*/false);
 }
 
 void RunFolder::checkpoint(double seconds) {
-  goodput_.checkpoint(seconds, wall_clock());
+  goodput_.checkpoint(seconds, wall_clock_seconds());
   save_goodput(/*now=*/false);
 }
 
 void RunFolder::finish(bool done) {
-  goodput_.finish(done, wall_clock());
+  goodput_.finish(done, wall_clock_seconds());
   save_goodput(/*now=*/true);
 }
 
 Findings RunFolder::log_metrics(const StepMetrics& metrics, const Window& window) {
-  goodput_.add(window, metrics.step, wall_clock());
+  goodput_.add(window, metrics.step, wall_clock_seconds());
   append(metrics_, metrics_line(metrics, window, hosts_, attempt_, goodput_.totals().goodput()));
   save_goodput(/*now=*/false);
   totals_.add(window);
@@ -219,19 +208,18 @@ void RunFolder::log_eval(const EvalMetrics& metrics) {
   append(eval_, eval_line(metrics, attempt_));
 }
 
+void RunFolder::log_findings(std::span<const std::string> lines) {
+  for (const std::string& line : lines)
+    write_or_lose(lost_findings_, "findings of debug switches are",
+                  [&] { debug_.append_line(line); });
+}
+
 void RunFolder::log_event(const Event& event) {
   append(events_, event_line(event, attempt_, utc_time()));
 }
 
 void RunFolder::append(storage::AppendFile& file, std::string_view line) {
-  try {
-    file.append_line(line);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::storage) throw;
-    if (lost_.add(LostRecords::Clock::now()))
-      log::warning("a record is lost ({} so far), the run goes on: {}", lost_.count(),
-                   error.message());
-  }
+  write_or_lose(lost_, "a record is", [&] { file.append_line(line); });
 }
 
 void RunFolder::save_goodput(bool now) {
@@ -240,12 +228,6 @@ void RunFolder::save_goodput(bool now) {
   goodput_saved_ = time;
   // Nothing is lost for good: the next text holds it all.
   (void)replaced(paths_.goodput(), goodput_.json(), "the ledger of goodput");
-}
-
-std::string RunFolder::write_report(std::span<const UnitSpread> units) {
-  ReportParts parts;
-  parts.units.assign(units.begin(), units.end());
-  return write_report(std::move(parts));
 }
 
 std::string RunFolder::write_report(ReportParts parts) {

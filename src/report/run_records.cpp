@@ -1,4 +1,5 @@
 #include <trireme/core/error.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/report/records.h>
 #include <trireme/report/run_records.h>
 
@@ -8,7 +9,6 @@
 #include "run_records_report.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <span>
@@ -24,23 +24,17 @@ constexpr size_t most_events = 400;  // of each name
 constexpr size_t most_findings = 200;
 constexpr size_t most_operators = 200;
 constexpr size_t most_config = 64 * 1024;
-// The lock's holder refreshes it every 15 s; guard counts it as alive for as long.
-constexpr double fresh_heartbeat_seconds = 60;
 
-bool holder_lives(const Json& lock) {
-  const Json beat = lock.is_object() ? lock.value("heartbeat", Json()) : Json();
-  const auto now =
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch());
-  return beat.is_number() && now.count() - beat.get<double>() < fresh_heartbeat_seconds;
-}
-
-std::string state_of(const Json& exit, const Json& lock, bool has_records) {
+/// `last_event`: exit.json is written after the page that a run makes when it ends.
+std::string state_of(const Json& exit, bool held, const std::string& last_event, bool has_records) {
   if (exit.is_object()) {
     const Json code = exit.value("code", Json());
     if (code == 0) return "finished";
     return exit.value("resumable", Json()) == true ? "stopped" : "failed";
   }
-  if (holder_lives(lock)) return "running";
+  if (last_event == "finished") return "finished";
+  if (last_event == "preempted") return "stopped";
+  if (held) return "running";
   return has_records ? "lost" : "empty";
 }
 
@@ -90,8 +84,7 @@ Json eval_json(RunFiles& files) {
 }
 
 int64_t attempt_of(const Json& record) {
-  const auto found = record.is_object() ? record.find("attempt") : record.end();
-  return found != record.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
+  return integer_in(record, "attempt").value_or(0);
 }
 
 int64_t last_attempt_of(const Columns& metrics) {
@@ -138,17 +131,23 @@ CurrentReport current_report(RunFiles& files, const Metrics& metrics, int64_t la
   return current;
 }
 
-/// In the order of the file; of each name the last ones. Also the last attempt that one tells of.
-Json events_json(RunFiles& files, int64_t& last_attempt) {
+struct Events {
+  Json json;  ///< in the order of the file; of each name the last ones
+  int64_t last_attempt = 0;
+  std::string last;  ///< name
+};
+Events read_events(RunFiles& files) {
+  Events events;
   std::map<std::string, LastOnes> by_name;
   int64_t number = 0;
   files.lines("events.jsonl", [&](const nlohmann::json& record) {
     const auto name = record.find("event");
     if (name == record.end() || !name->is_string()) return;
     Json event(record);
-    last_attempt = std::max(last_attempt, attempt_of(event));
+    events.last_attempt = std::max(events.last_attempt, attempt_of(event));
+    events.last = name->get<std::string>();
     event["number"] = ++number;
-    by_name.try_emplace(name->get<std::string>(), most_events).first->second.add(std::move(event));
+    by_name.try_emplace(events.last, most_events).first->second.add(std::move(event));
   });
   std::map<int64_t, Json> in_order;
   Json counts = Json::object();
@@ -162,13 +161,14 @@ Json events_json(RunFiles& files, int64_t& last_attempt) {
   }
   Json shown = Json::array();
   for (auto& [at, event] : in_order) shown.push_back(std::move(event));
-  return {{"counts", std::move(counts)}, {"shown", std::move(shown)}};
+  events.json = {{"counts", std::move(counts)}, {"shown", std::move(shown)}};
+  return events;
 }
 
 Json debug_json(RunFiles& files) {
   LastOnes findings(most_findings);
   std::map<std::string, int64_t> digests;
-  files.lines("debug.jsonl", [&](const nlohmann::json& record) {
+  const auto take = [&](const nlohmann::json& record) {
     const auto which = record.find("switch"), found = record.find("findings");
     if (which == record.end() || !which->is_string()) return;
     ++digests[which->get<std::string>()];
@@ -180,7 +180,8 @@ Json debug_json(RunFiles& files) {
       shown["step"] = record.value("step", nlohmann::json());
       findings.add(std::move(shown));
     }
-  });
+  };
+  for (const std::string& part : files.parts("debug.jsonl")) files.lines(part, take);
   const int64_t count = findings.count();
   return {{"digests", digests}, {"findings_count", count}, {"findings", findings.take()}};
 }
@@ -197,7 +198,7 @@ Json operators_json(RunFiles& files) {
 
 }  // namespace
 
-std::string run_records(const RunPaths& paths) {
+std::string run_records(const RunPaths& paths, bool held) {
   std::error_code error;
   if (!std::filesystem::is_directory(paths.root, error))
     throw Error(ErrorKind::input_missing,
@@ -205,18 +206,16 @@ std::string run_records(const RunPaths& paths) {
                 "give the folder that run.dir of the configuration names");
   RunFiles files(paths.root);
   const Metrics metrics = read_metrics(files, most_points);
-  int64_t last_event = 0;
-  Json events = events_json(files, last_event);
+  Events events = read_events(files);
+  const bool has_records = metrics.lines > 0 || !events.json["shown"].empty();
   const Json exit = files.object("exit.json");
-  if (metrics.lines == 0 && events["shown"].empty() && !exit.is_object() &&
-      !files.has("config.yaml") && !files.has("report.json"))
+  if (!has_records && !exit.is_object() && !files.has("config.yaml") && !files.has("report.json"))
     throw Error(ErrorKind::input_missing,
                 paths.root.string() + " is no run folder: it holds none of a run's records",
                 "give the folder that run.dir of the configuration names");
 
-  const std::string state =
-      state_of(exit, files.object("run.lock"), metrics.lines > 0 || !events["shown"].empty());
-  auto [report, note] = current_report(files, metrics, last_event, state == "finished");
+  const std::string state = state_of(exit, held, events.last, has_records);
+  auto [report, note] = current_report(files, metrics, events.last_attempt, state == "finished");
   const bool estimated = !note.is_null();
   const std::filesystem::path absolute = std::filesystem::absolute(paths.root).lexically_normal();
   const std::filesystem::path folder = absolute.has_filename() ? absolute : absolute.parent_path();
@@ -231,7 +230,7 @@ std::string run_records(const RunPaths& paths) {
                   {"note", std::move(note)},
                   {"metrics", metrics_json(metrics)},
                   {"eval", eval_json(files)},
-                  {"events", std::move(events)},
+                  {"events", std::move(events.json)},
                   {"debug", debug_json(files)},
                   {"operators", operators_json(files)},
                   {"config", files.text("config.yaml", most_config)}};

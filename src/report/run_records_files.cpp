@@ -1,5 +1,7 @@
 #include "run_records_files.h"
 
+#include <trireme/storage/rotated_file.h>
+
 #include <fstream>
 #include <sstream>
 #include <system_error>
@@ -46,6 +48,13 @@ void RunFiles::lines(const std::string& name,
     if (json.is_object()) take(json);
     return json.is_object();
   });
+}
+
+std::vector<std::string> RunFiles::parts(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const std::filesystem::path& path : storage::rotated_parts(root_ / name))
+    names.push_back(path.filename().string());
+  return names;
 }
 
 std::string RunFiles::text(const std::string& name, size_t most) const {

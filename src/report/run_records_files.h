@@ -24,6 +24,8 @@ class RunFiles {
   void lines(const std::string& name, const std::function<void(const nlohmann::json&)>& take);
   /// The same as text: `take` says whether a line is whole.
   void raw_lines(const std::string& name, const std::function<bool(std::string_view)>& take);
+  /// What there is of a file and of those that it was rotated to, the oldest first.
+  [[nodiscard]] std::vector<std::string> parts(const std::string& name) const;
   /// The beginning of a text.
   [[nodiscard]] std::string text(const std::string& name, size_t most) const;
   [[nodiscard]] bool has(const std::string& name) const;

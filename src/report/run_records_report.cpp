@@ -17,6 +17,7 @@ namespace {
 // Our own choice, so that the page of 512 ranks stays below 3 MiB.
 constexpr size_t most_ranks = 1024;
 constexpr size_t most_units = 300;
+constexpr size_t most_sections = 300;
 constexpr size_t most_rows = 200;
 constexpr size_t most_history_values = 240'000;
 
@@ -137,6 +138,7 @@ Json shortened_report(Json report) {
   if (history.is_object()) report["history"] = std::move(history);
   cut(report, "ranks", most_ranks);
   cut(report, "units", most_units);
+  cut(report, "sections", most_sections);
   for (const char* key : {"communication", "stragglers", "leaks"}) cut(report, key, most_rows);
   return report;
 }

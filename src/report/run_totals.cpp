@@ -51,12 +51,25 @@ Json verdict_json(const Verdict& verdict, std::span<const std::string> hosts) {
       {"kind", verdict.kind}, {"text", verdict.text}, {"rank", nullptr}, {"host", nullptr}};
   if (verdict.rank >= 0) {
     json["rank"] = verdict.rank;
-    if (static_cast<size_t>(verdict.rank) < hosts.size())
-      json["host"] = hosts[static_cast<size_t>(verdict.rank)];
+    const std::string_view host = host_of(verdict.rank, hosts);
+    if (!host.empty()) json["host"] = host;
   }
   json["evidence"] = std::move(evidence);
   json["advice"] = verdict.advice;
   return json;
+}
+
+Json sections_json(std::span<const SectionSpread> sections, std::span<const std::string> hosts) {
+  Json all = Json::array();
+  for (const SectionSpread& one : sections)
+    all.push_back({{"name", one.name},
+                   {"category", telemetry::name_of(one.category)},
+                   {"ranks", one.ranks},
+                   {"calls", one.calls},
+                   {"seconds", spread_json(one.seconds, hosts)},
+                   {"memory_delta", spread_json(one.memory_delta, hosts)},
+                   {"memory_peak", spread_json(one.memory_peak, hosts)}});
+  return all;
 }
 
 Json units_json(std::span<const UnitSpread> units, std::span<const std::string> hosts) {
@@ -72,11 +85,6 @@ Json units_json(std::span<const UnitSpread> units, std::span<const std::string> 
                    {"forward_seconds", spread_json(unit.forward_seconds, hosts)},
                    {"backward_seconds", spread_json(unit.backward_seconds, hosts)}});
   return all;
-}
-
-std::string_view host_of(int rank, std::span<const std::string> hosts) {
-  const auto index = static_cast<size_t>(rank);
-  return index < hosts.size() ? hosts[index] : std::string_view();
 }
 
 Json traffic_json(std::span<const TrafficSpread> rows, std::span<const std::string> hosts) {
@@ -180,6 +188,7 @@ std::string RunTotals::report_json(std::span<const std::string> hosts, int64_t a
                      {"sensors", sensors_json(window, hosts)},
                      {"ranks", std::move(ranks)},
                      {"units", units_json(parts.units, hosts)},
+                     {"sections", sections_json(parts.sections, hosts)},
                      {"stragglers", stragglers_json(parts.known.stragglers, hosts)},
                      {"leaks", leaks_json(parts.known.leaks, hosts)},
                      {"goodput", parsed(goodput)},

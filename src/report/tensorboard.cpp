@@ -1,5 +1,6 @@
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/report/tensorboard.h>
 
 #include "report/tensorboard_events.h"
@@ -12,14 +13,10 @@ namespace {
 
 constexpr size_t most_waiting_bytes = 1 << 20;
 
-double wall_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 std::string first_records(std::optional<int64_t> resumed_step) {
   std::string records;
-  append_record(records, version_event(wall_time()));
-  append_record(records, start_event(wall_time(), resumed_step ? *resumed_step + 1 : 0));
+  append_record(records, version_event(wall_clock_seconds()));
+  append_record(records, start_event(wall_clock_seconds(), resumed_step ? *resumed_step + 1 : 0));
   return records;
 }
 
@@ -37,15 +34,15 @@ TensorBoard::~TensorBoard() {
 }
 
 void TensorBoard::scalars(std::span<const TaggedValue> values, int64_t step) {
-  if (!values.empty()) add(scalars_event(wall_time(), step, values));
+  if (!values.empty()) add(scalars_event(wall_clock_seconds(), step, values));
 }
 
 void TensorBoard::text(std::string_view tag, std::string_view markdown, int64_t step) {
-  add(text_event(wall_time(), step, tag, markdown));
+  add(text_event(wall_clock_seconds(), step, tag, markdown));
 }
 
 void TensorBoard::histogram(std::string_view tag, const Histogram& values, int64_t step) {
-  add(histogram_event(wall_time(), step, tag, values));
+  add(histogram_event(wall_clock_seconds(), step, tag, values));
 }
 
 void TensorBoard::add(const std::string& event) {

@@ -1,6 +1,9 @@
 #include <trireme/report/tensorboard.h>
 
+#include "json.h"
+
 #include <array>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,11 +18,25 @@ std::string memory_tag(Item item) {
 }
 
 constexpr std::array memory_items{
-    Item::allocated,   Item::reserved,        Item::peak,    Item::rss,         Item::parameters,
-    Item::gradients,   Item::optimizer_state, Item::buffers, Item::activations, Item::batches,
+    Item::allocated,    Item::reserved,        Item::peak,    Item::rss,         Item::parameters,
+    Item::gradients,    Item::optimizer_state, Item::buffers, Item::activations, Item::batches,
     Item::other_memory, Item::peak_ever};
 constexpr std::array sensor_items{Item::utilisation, Item::power_watts, Item::celsius,
                                   Item::throttled};
+
+/// What tells ranks apart, a value a rank. A tag must not be that of a scalar: TensorBoard shows a
+/// tag on one dashboard.
+constexpr std::array<std::pair<std::string_view, size_t>, 3> over_ranks{
+    {{"throughput/step_seconds_over_ranks", index_of(Item::step_seconds)},
+     {"phases/data_over_ranks", index_of(telemetry::Phase::data)},
+     {"phases/comm_exposed_over_ranks", index_of(telemetry::Phase::comm_exposed)}}};
+
+void add_histogram(TensorBoard& board, std::string_view tag, const Window& window, size_t item,
+                   int64_t step) {
+  Histogram histogram;
+  for (const RankRow& row : window.rows) histogram.add(row[item]);
+  board.histogram(tag, histogram, step);
+}
 
 template <class Value>
 void add_histogram(TensorBoard& board, std::string_view tag, std::span<const Value> values,
@@ -63,8 +80,13 @@ void log(TensorBoard& board, const StepMetrics& metrics, const Window& window,
     add(fmt::format("sensors/{}", name_of(item)), item, &telemetry::Spread::mean);
     add(fmt::format("sensors/{}_max", name_of(item)), item, &telemetry::Spread::max);
   }
+  if (const Json mfu = mfu_json(window, metrics.peak_flops_per_rank); mfu.is_number())
+    values.emplace_back("throughput/mfu", mfu.get<double>());
   values.insert(values.end(), more.begin(), more.end());
   board.scalars(values, metrics.step);
+  if (window.rows.size() > 1)
+    for (const auto& [tag, item] : over_ranks)
+      add_histogram(board, tag, window, item, metrics.step);
 }
 
 void log(TensorBoard& board, const EvalMetrics& metrics) {

@@ -4,6 +4,7 @@
 #include <trireme/core/error.h>
 #include <trireme/storage/file_reader.h>
 
+#include "report/json_in.h"
 #include "report/top_words.h"
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <limits>
 #include <numeric>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -197,8 +199,12 @@ void TopReader::read_events(TopRun& run) {
 
 void TopReader::read_findings(TopRun& run) {
   const LineTail::News news = debug_.poll();
-  if (news.again) findings_.clear();
+  bool undone = news.again;  // unless the file was rotated: then what comes is later
+  if (news.again && news.lines.empty()) findings_.clear();
   each_object(news.lines, [&](Json&& record) {
+    const int64_t step = integer(record, "step");
+    if (std::exchange(undone, false) && step < found_at_) findings_.clear();
+    found_at_ = step;
     for (const Json& finding : at(record, "findings"))
       push_bounded(findings_, finding_text(record, finding), kept_events);
   });
@@ -228,12 +234,11 @@ void TopReader::judge(TopRun& run, const TopHolder& holder) const {
     return;
   }
   const Json exit = object_in(paths_.exit());
-  if (at(exit, "code").is_number_integer()) {
-    const int64_t code = integer(exit, "code");
-    run.state = code == 0                                      ? State::finished
-                : code == static_cast<int>(ErrorKind::stopped) ? State::stopped
-                                                               : State::failed;
-    if (code == 0) return;
+  if (const std::optional<int64_t> code = integer_in(exit, "code")) {
+    run.state = *code == 0                                      ? State::finished
+                : *code == static_cast<int>(ErrorKind::stopped) ? State::stopped
+                                                                : State::failed;
+    if (*code == 0) return;
     run.message = exit_text(exit);
     run.hint = text(exit, "hint");
     return;

@@ -58,6 +58,7 @@ class TopReader {
   nlohmann::json evaluation_;
   std::deque<nlohmann::json> recent_events_;
   std::deque<std::string> findings_, troubles_;
+  int64_t found_at_ = -1;                        // the step of the last digest
   int64_t ranks_ = 0, steps_ = 0, attempt_ = 0;  // as the last start said
 };
 

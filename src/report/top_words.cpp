@@ -1,5 +1,6 @@
 #include "report/top_words.h"
 
+#include "report/json_in.h"
 #include "report/top_line.h"
 
 #include <algorithm>
@@ -41,8 +42,7 @@ double number(const Json& json, std::string_view key) {
 }
 
 int64_t integer(const Json& json, std::string_view key, int64_t absent) {
-  const Json& value = at(json, key);
-  return value.is_number_integer() ? value.get<int64_t>() : absent;
+  return integer_in(json, key).value_or(absent);
 }
 
 std::string text(const Json& json, std::string_view key) {
@@ -83,8 +83,8 @@ std::string finding_text(const Json& digest, const Json& finding) {
 
 std::string switch_text(const std::string& name, const Json& state) {
   std::string shown = fmt::format("{}, {}", name, ranks_text(at(state, "ranks")));
-  if (at(state, "until_step").is_number_integer())
-    shown += fmt::format(", until step {}", integer(state, "until_step"));
+  if (const std::optional<int64_t> until = integer_in(state, "until_step"))
+    shown += fmt::format(", until step {}", *until);
   for (const auto& [rank, why] : at(state, "failed_ranks").items())
     shown +=
         fmt::format(", failed on rank {}: {}", rank, why.is_string() ? why.get<std::string>() : "");

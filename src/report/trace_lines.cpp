@@ -174,17 +174,9 @@ int TraceLines::memory(std::string& out, const MemorySample& sample) {
   return 1;
 }
 
-/// The backward of a unit begins and ends inside of autograd's operators, so that units have a
-/// thread of their own.
 int64_t thread_of(const SpanRecord& span, int lane) {
-  using telemetry::Category;
-  using telemetry::Phase;
   if (lane >= 0) return first_communication_thread + lane;
-  const std::string_view name = span.name == nullptr ? "" : span.name;
-  const bool of_unit =
-      (span.category == Category::forward_pass && name != name_of(Phase::forward)) ||
-      (span.category == Category::backward_pass && name != name_of(Phase::backward));
-  return of_unit ? units_thread : first_span_thread + span.thread;
+  return span.track == telemetry::Track::units ? units_thread : first_span_thread + span.thread;
 }
 
 int TraceLines::span(std::string& out, const SpanRecord& record, int lane) {
@@ -204,6 +196,9 @@ int TraceLines::span(std::string& out, const SpanRecord& record, int lane) {
       about.number("Group size", record.group_size);
       about.number("bytes", record.bytes);
       if (record.sequence >= 0) about.number("sequence", record.sequence);
+    } else if (record.bytes != 0 || record.peak >= 0) {
+      about.number("memory delta", record.bytes);
+      if (record.peak >= 0) about.number("memory peak", record.peak);
     }
   }
   out += '}';

@@ -1,36 +1,15 @@
 #include "report/trace_text.h"
 
+#include <trireme/core/utf8.h>
+
 #include <array>
 #include <charconv>
 
 namespace trireme::report {
 namespace {
 
-unsigned char byte_at(std::string_view text, size_t i) {
-  return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
-}
-
 bool continues(std::string_view text, size_t i) {
-  return (byte_at(text, i) & 0xC0) == 0x80;
-}
-
-/// Bytes of the character that begins at `i`, 0 if none does (Unicode 15, table 3-7).
-size_t character_at(std::string_view text, size_t i) {
-  const unsigned char first = byte_at(text, i), second = byte_at(text, i + 1);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return continues(text, i + 1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    const bool overlong = first == 0xE0 && second < 0xA0;
-    const bool surrogate = first == 0xED && second > 0x9F;
-    return continues(text, i + 1) && continues(text, i + 2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const bool outside = (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
-    return continues(text, i + 1) && continues(text, i + 2) && continues(text, i + 3) && !outside
-               ? 4
-               : 0;
-  }
-  return 0;
+  return (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80;
 }
 
 bool is_plain(char c) {
@@ -94,7 +73,7 @@ void append_quoted(std::string& out, std::string_view text) {
     while (plain < text.size() && is_plain(text[plain])) ++plain;
     out.append(text.data() + i, plain - i);
     if (plain == text.size()) break;
-    const size_t length = character_at(text, plain);
+    const size_t length = first_utf8_character(text.substr(plain)).bytes;
     if (length > 1)
       out.append(text.data() + plain, length);
     else if (length == 1)

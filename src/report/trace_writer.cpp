@@ -1,4 +1,5 @@
 #include <trireme/core/error.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/report/trace.h>
 #include <trireme/telemetry/span_log.h>
 
@@ -8,7 +9,6 @@
 #include "report/trace_part.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,15 +47,13 @@ Json introduction(const TracePart& part) {
   const comm::ClockOffset& clock =
       part.clock_at_end.uncertainty_ns < part.clock_at_begin.uncertainty_ns ? part.clock_at_end
                                                                             : part.clock_at_begin;
-  const auto wall = std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::system_clock::now().time_since_epoch());
   Json mine{{"host", part.host},
             {"pid", part.pid},
             {"clock_offset_ns", clock.offset_ns},
             {"clock_uncertainty_ns", clock.uncertainty_ns},
             {"clock_drifts", comm::drifts(part.clock_at_begin, part.clock_at_end)},
             {"now", now},
-            {"wall", wall.count()}};
+            {"wall", wall_clock_ns()}};
   if (const auto first = first_moment(part)) mine["first"] = *first;
   return mine;
 }

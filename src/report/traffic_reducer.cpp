@@ -15,7 +15,8 @@ std::string packed(std::span<const comm::TrafficRow> rows) {
   Json all = Json::array();
   for (const comm::TrafficRow& row : rows)
     all.push_back(
-        {row.group, row.operation, row.calls, row.bytes, row.busy_seconds, row.waited_seconds});
+        {row.group, row.operation, row.calls, row.bytes, row.busy_seconds, row.waited_seconds,
+         row.timed_bytes});
   return dump(all);
 }
 
@@ -37,13 +38,13 @@ std::optional<std::vector<TrafficSpread>> reduce_traffic(comm::Communicator& ran
     for (const Json& row : rows) {
       auto& [sum, speed] = found[{row.at(0).get<std::string>(), row.at(1).get<std::string>()}];
       speed.resize(all.size(), std::numeric_limits<double>::quiet_NaN());
-      const double bytes = row.at(3).get<double>(), busy = row.at(4).get<double>();
+      const double busy = row.at(4).get<double>();
       ++sum.ranks;
       sum.calls += row.at(2).get<double>();
-      sum.bytes += bytes;
+      sum.bytes += row.at(3).get<double>();
       sum.busy_seconds += busy;
       sum.waited_seconds += row.at(5).get<double>();
-      if (busy > 0) speed[rank] = bytes / busy;
+      if (busy > 0) speed[rank] = row.at(6).get<double>() / busy;
     }
   }
   std::vector<TrafficSpread> result;

@@ -2,6 +2,7 @@
 #include <trireme/telemetry/statistics.h>
 
 #include "advice.h"
+#include "percent.h"
 
 #include <algorithm>
 #include <array>
@@ -31,10 +32,6 @@ constexpr double other_share = 0.30;
 double share(const RankRow& row, Phase phase) {
   const double step = row[index_of(Item::step_seconds)];
   return step > 0 ? row[index_of(phase)] / step : 0;
-}
-
-double percent(double part) {
-  return 100 * part;
 }
 
 struct Shares {

@@ -1,4 +1,5 @@
 #include <trireme/core/error.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/telemetry/flops.h>
 #include <trireme/telemetry/operator_tracer.h>
 
@@ -7,10 +8,13 @@
 #include "telemetry/operator_inputs.h"
 #include "telemetry/operator_strings.h"
 
-#include <chrono>
+#include <atomic>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
+#include <unordered_set>
+#include <utility>
 
 #include <torch/csrc/autograd/profiler_kineto.h>
 
@@ -26,10 +30,7 @@ using Kind = OperatorEvent::Kind;
 
 /// Kineto's clock is that of the day, which may be slewed while we record.
 struct TimeOfDay {
-  int64_t operator()() const {
-    const auto day = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(day).count();
-  }
+  int64_t operator()() const { return wall_clock_ns(); }
 };
 using Reading = ClockReading<TimeOfDay>;
 using Clock = ClockConversion<TimeOfDay>;
@@ -153,6 +154,34 @@ class Converter {
   std::map<uint64_t, int32_t> threads_;
 };
 
+/// Operations since the recorder began to count, while one does. Kineto does not say how many it
+/// has.
+std::atomic<int64_t> operations{0};
+
+std::unique_ptr<at::ObserverContext> count_operation(const at::RecordFunction&) {
+  operations.fetch_add(1, std::memory_order_relaxed);
+  return nullptr;
+}
+
+const std::unordered_set<at::RecordScope> recorded_scopes{
+    at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION, at::RecordScope::USER_SCOPE};
+
+/// Counts while it lives: what the thread that made it runs, and autograd for it.
+class OperationCount {
+ public:
+  OperationCount()
+      : handle_(at::addThreadLocalCallback(
+            at::RecordFunctionCallback(count_operation).scopes(recorded_scopes))) {
+    operations.store(0, std::memory_order_relaxed);
+  }
+  ~OperationCount() { at::removeCallback(handle_); }
+  OperationCount(const OperationCount&) = delete;
+  OperationCount& operator=(const OperationCount&) = delete;
+
+ private:
+  at::CallbackHandle handle_;
+};
+
 /// Kineto tells of allocations one by one.
 void give_bytes_to_operations(std::vector<OperatorEvent>& events) {
   order(events);
@@ -176,7 +205,7 @@ class KinetoTracer final : public OperatorTracer {
       activities_.insert(ActivityType::PrivateUse1);
   }
   ~KinetoTracer() override {
-    if (!running()) return;
+    if (!running_ || rested_) return;
     try {
       (void)kineto::disableProfiler();
     } catch (const std::exception&) {  // nobody wants the recording any more
@@ -194,12 +223,10 @@ class KinetoTracer final : public OperatorTracer {
     try {
       prepare();
       forget_steps();
-      kineto::enableProfiler(config_, activities_,
-                             {at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION,
-                              at::RecordScope::USER_SCOPE});
+      count_.emplace();
+      kineto::enableProfiler(config_, activities_, recorded_scopes);
     } catch (const std::exception& error) {
-      claim_.reset();
-      prepared_ = false;
+      end();
       throw Error(ErrorKind::environment, fmt::format("Kineto does not record: {}", error.what()),
                   "record operations of the host alone with telemetry.profile.operators=callbacks");
     }
@@ -208,23 +235,26 @@ class KinetoTracer final : public OperatorTracer {
     running_ = true;
   }
 
+  [[nodiscard]] bool full() const override {
+    return running_ && !rested_ &&
+           operations.load(std::memory_order_relaxed) >= settings_.max_events;
+  }
+  void rest() override {
+    check(running_ && !rested_, "what rests was recording");
+    rested_ = recorded();
+    operations.store(0, std::memory_order_relaxed);
+  }
+
   [[nodiscard]] OperatorTrace stop() override {
     check(running_, "what is stopped was started");
-    running_ = prepared_ = false;
-    const Clock clock(begin_, Reading::now());
-    std::unique_ptr<kineto::ProfilerResult> result;
-    try {
-      result = kineto::disableProfiler();
-    } catch (const std::exception& error) {
-      claim_.reset();
-      throw Error(ErrorKind::environment,
-                  fmt::format("Kineto lost what it recorded: {}", error.what()), "");
-    }
-    claim_.reset();
     OperatorTrace trace;
-    Converter converter(settings_, clock, thread_, trace);
-    for (const kineto::KinetoEvent& event : result->events()) converter.add(event);
-    if (settings_.memory) give_bytes_to_operations(trace.events);
+    if (rested_) {
+      trace = *std::move(rested_);
+      trace.dropped += operations.load(std::memory_order_relaxed);
+    } else {
+      trace = recorded();
+    }
+    end();
     finish(trace);
     return trace;
   }
@@ -232,10 +262,36 @@ class KinetoTracer final : public OperatorTracer {
   [[nodiscard]] bool running() const override { return running_; }
 
  private:
+  /// What Kineto has, which it forgets; it does not record any more.
+  OperatorTrace recorded() {
+    const Clock clock(begin_, Reading::now());
+    std::unique_ptr<kineto::ProfilerResult> result;
+    try {
+      result = kineto::disableProfiler();
+    } catch (const std::exception& error) {
+      end();
+      throw Error(ErrorKind::environment,
+                  fmt::format("Kineto lost what it recorded: {}", error.what()), "");
+    }
+    OperatorTrace trace;
+    Converter converter(settings_, clock, thread_, trace);
+    for (const kineto::KinetoEvent& event : result->events()) converter.add(event);
+    if (settings_.memory) give_bytes_to_operations(trace.events);
+    return trace;
+  }
+  void end() {
+    running_ = prepared_ = false;
+    rested_.reset();
+    count_.reset();
+    claim_.reset();
+  }
+
   const Settings settings_;
   const torch::profiler::impl::ProfilerConfig config_;
   std::set<ActivityType> activities_;
   std::optional<OperatorClaim> claim_;
+  std::optional<OperationCount> count_;
+  std::optional<OperatorTrace> rested_;  // what was recorded until rest()
   Reading begin_;
   uint64_t thread_ = 0;
   bool prepared_ = false;

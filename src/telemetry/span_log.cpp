@@ -32,15 +32,16 @@ class SpanLog::Ring {
   Ring& operator=(const Ring&) = delete;
 
   void write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
-             int64_t step, const SpanDetail* detail) {
+             int64_t step, Track track, const SpanDetail* detail) {
     const uint64_t index = written_.load(std::memory_order_relaxed);
     Slot& slot = slots_[index % slots_.size()];
-    const int64_t flag = detail != nullptr ? detail_flag : 0;
+    const int64_t flags =
+        (detail != nullptr ? detail_flag : 0) | (track == Track::units ? units_flag : 0);
     if (detail != nullptr) write_detail(index, *detail);
     slot.name.store(name, std::memory_order_release);
     slot.start.store(start_ns, std::memory_order_release);
     slot.duration.store(duration_ns, std::memory_order_release);
-    slot.step_and_category.store(step * 256 + (static_cast<int64_t>(category) | flag),
+    slot.step_and_category.store(step * 256 + (static_cast<int64_t>(category) | flags),
                                  std::memory_order_release);
     written_.store(index + 1, std::memory_order_release);
   }
@@ -62,7 +63,8 @@ class SpanLog::Ring {
         ++lost;
         continue;
       }
-      record.category = static_cast<Category>(packed & (detail_flag - 1));
+      record.category = static_cast<Category>(packed & (units_flag - 1));
+      record.track = (packed & units_flag) != 0 ? Track::units : Track::thread;
       record.step = packed >> 8;
       record.thread = thread;
       out.push_back(record);
@@ -84,12 +86,13 @@ class SpanLog::Ring {
   };
   struct Detail {
     std::atomic<int64_t> bytes{0};
+    std::atomic<int64_t> peak{-1};
     std::atomic<int64_t> sequence{0};
     std::atomic<const char*> group{nullptr};
     std::atomic<int64_t> place{0};  // rank and size of the group, 32 bits each
   };
-  static constexpr int64_t detail_flag = 128;
-  static_assert(category_count <= detail_flag);
+  static constexpr int64_t detail_flag = 128, units_flag = 64;
+  static_assert(category_count <= units_flag);
 
   void write_detail(uint64_t index, const SpanDetail& detail) {
     Detail* details = details_.load(std::memory_order_relaxed);
@@ -99,6 +102,7 @@ class SpanLog::Ring {
     }
     Detail& into = details[index % slots_.size()];
     into.bytes.store(detail.bytes, std::memory_order_release);
+    into.peak.store(detail.peak, std::memory_order_release);
     into.sequence.store(detail.sequence, std::memory_order_release);
     into.group.store(detail.group, std::memory_order_release);
     into.place.store((static_cast<int64_t>(detail.group_rank) << 32) | detail.group_size,
@@ -109,6 +113,7 @@ class SpanLog::Ring {
     // There is one: the flag was stored after it.
     const Detail& detail = details_.load(std::memory_order_acquire)[index % slots_.size()];
     record.bytes = detail.bytes.load(std::memory_order_acquire);
+    record.peak = detail.peak.load(std::memory_order_acquire);
     record.sequence = detail.sequence.load(std::memory_order_acquire);
     record.group = detail.group.load(std::memory_order_acquire);
     const int64_t place = detail.place.load(std::memory_order_acquire);
@@ -150,21 +155,22 @@ SpanLog::Ring* SpanLog::ring_of_this_thread() {
 }
 
 void SpanLog::write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
-                    int64_t step) {
-  Ring* ring = ring_of_this_thread();
-  if (ring == nullptr)
-    dropped_.fetch_add(1, std::memory_order_relaxed);
-  else
-    ring->write(name, category, start_ns, duration_ns, step, nullptr);
+                    int64_t step, Track track) {
+  write(name, category, start_ns, duration_ns, step, track, nullptr);
 }
 
 void SpanLog::write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
                     int64_t step, const SpanDetail& detail) {
+  write(name, category, start_ns, duration_ns, step, Track::thread, &detail);
+}
+
+void SpanLog::write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
+                    int64_t step, Track track, const SpanDetail* detail) {
   Ring* ring = ring_of_this_thread();
   if (ring == nullptr)
     dropped_.fetch_add(1, std::memory_order_relaxed);
   else
-    ring->write(name, category, start_ns, duration_ns, step, &detail);
+    ring->write(name, category, start_ns, duration_ns, step, track, detail);
 }
 
 const char* SpanLog::keep(std::string_view name) {

@@ -184,9 +184,13 @@ Parts build_parts(const RunConfig& config, comm::World& world, const data::Datas
     parallel::broadcast_parameters(*all, built, unit.buffers());
     sharded->add(unit);
   };
-  parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config), .fp8 = parts.precision.fp8,
-                      .recorder = &recorder},
-                     fill);
+  {
+    const telemetry::SectionScope scope(recorder.section("build_model", telemetry::Category::model_loading),
+                                        telemetry::SectionScope::Memory::tracked);
+    parts.model->build({.device = device, .dtype = parts.precision.parameters, .random = initial_random(config), .fp8 = parts.precision.fp8,
+                        .recorder = &recorder},
+                       fill);
+  }
   parts.buffers = parts.model->buffers();
   set_activations(config.parallel, parts);
   if (parts.model->tokens_per_sample() > 0) parts.tokens_per_sample = sequence_length(config).value_or(0);

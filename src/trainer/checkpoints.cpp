@@ -24,10 +24,10 @@ bool changes_between_updates(const std::string& name) { return name.starts_with(
 }  // namespace
 
 Checkpoints::Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep,
-                         bool read_back, const std::optional<std::string>& staging_dir)
+                         bool read_back, const std::optional<std::string>& staging_dir, telemetry::Recorder& recorder)
     : all_(all), store_(folder), keep_(keep), read_back_(read_back),
       staging_(staging_dir ? std::make_optional<checkpoint::StagingFolder>(*staging_dir, folder, *all) : std::nullopt),
-      saver_(all, {.copied_at_once = changes_between_updates, .staging = staging_ ? staging_->path() : std::filesystem::path()}) {}
+      saver_(all, {.copied_at_once = changes_between_updates, .staging = staging_ ? staging_->path() : std::filesystem::path(), .recorder = &recorder}) {}
 
 void Checkpoints::find(const std::string& resume) {
   const std::string path = on_rank_0(*all_, [&] {

@@ -21,7 +21,7 @@ class Checkpoints {
  public:
   /// `all` is for this alone: its deadline is how long ranks wait for storage.
   Checkpoints(const comm::CommunicatorPtr& all, const std::filesystem::path& folder, const checkpoint::Retention& keep, bool read_back,
-              const std::optional<std::string>& staging_dir);
+              const std::optional<std::string>& staging_dir, telemetry::Recorder& recorder);
 
   /// What to go on from: `resume` is auto (the newest valid checkpoint of the folder, if any), never, or a checkpoint's path.
   /// Rank 0 looks and tells the others.

@@ -7,6 +7,7 @@
 #include <trireme/core/log.h>
 
 #include "debug/digest.h"
+#include "trainer/parameter_figures.h"
 
 #include <ATen/ATen.h>
 
@@ -52,9 +53,8 @@ void Debugging::begin_step(int64_t step) {
 void Debugging::end_step(int64_t step) {
   debugger_.end_step();
   const debug::Debugger::Change change = debugger_.expire(step);
-  if (change.off.empty()) return;
   follow(change, step);
-  tell(step);
+  if (!change.off.empty() || gave_up_) tell(step);
 }
 
 void Debugging::apply(const debug::Request& request, int64_t step) { follow(debugger_.apply(request, step), step); }
@@ -65,6 +65,15 @@ void Debugging::follow(const debug::Debugger::Change& change, int64_t step) {
     if (is_profiler(which)) profiler_.finish(which, step);
   for (const debug::Switch which : change.on)
     if (is_profiler(which)) profiler_.start(which, debugger_.on_here(which), step);
+  settle();
+}
+
+void Debugging::settle() {
+  for (const Profiler::GivenUp& one : profiler_.take_given_up()) {
+    if (leads()) monitor_.make_room();
+    debugger_.given_up(one.which, one.since_step, one.why);
+    gave_up_ = true;
+  }
 }
 
 void Debugging::decided(const PublishedStep& published, const Agreed& agreed, int64_t skipped,
@@ -106,6 +115,7 @@ void Debugging::log(int64_t step, const Monitor::Figures& figures) {
 }
 
 void Debugging::tell(int64_t step) {
+  gave_up_ = false;
   if (!debugger_.has_digest()) return;
   const std::vector<std::string> by_rank = world_.all()->gather_bytes(debugger_.digest(), 0);
   if (!leads()) return;
@@ -114,13 +124,9 @@ void Debugging::tell(int64_t step) {
       debug::digest_summary(by_rank, step, monitor_.settings().attempt, report::hosts_of(world_.ranks()));
   if (!summary.console.empty()) monitor_.make_room();
   for (const std::string& line : summary.console) trireme::log::warning("{}", line);
-  try {
-    if (!findings_) findings_.emplace(monitor_.settings().paths.root / "debug.jsonl");
-    for (const std::string& line : summary.lines) findings_->append_line(line);
-  } catch (const Error& error) {
-    if (lost_.add(report::LostRecords::Clock::now()))
-      trireme::log::warning("findings of debug switches are lost, the run goes on: {}", error.message());
-  }
+  monitor_.found(summary.lines);
+  if (monitor_.draws())
+    for (const ParameterFigure& one : parameter_figures(by_rank)) monitor_.histogram(one.tag, one.logarithms, one.step);
   write_status(step, /*running=*/true);
 }
 

@@ -12,8 +12,6 @@
 #include <trireme/debug/control.h>
 #include <trireme/debug/debugger.h>
 #include <trireme/debug/rules.h>
-#include <trireme/report/lost_records.h>
-#include <trireme/storage/append_file.h>
 
 #include "trainer/control.h"
 #include "trainer/monitor.h"
@@ -56,6 +54,8 @@ class Debugging {
  private:
   void apply(const debug::Request& request, int64_t step);
   void follow(const debug::Debugger::Change& change, int64_t step);
+  /// Switches off what the profiler gave up.
+  void settle();
   void observe(const debug::Decided& seen);
   void write_status(int64_t step, bool running);
   [[nodiscard]] bool leads() const { return world_.rank() == 0; }
@@ -72,10 +72,9 @@ class Debugging {
   std::vector<debug::Request> asked_;
   std::string status_;  // as written
   bool voted_ = false;
-  std::optional<storage::AppendFile> findings_;
-  report::LostRecords lost_;
 
   bool due_ = false;
+  bool gave_up_ = false;  // since findings went to rank 0
 };
 
 }  // namespace trireme::trainer

@@ -17,6 +17,7 @@ Evaluation::Evaluation(std::shared_ptr<const data::Dataset> samples, data::Trans
   loading.ranks = all.size();
   loading.batch_size = settings.batch_size;
   loading.workers = settings.workers;
+  loading.recorder = settings.recorder;
   loader_ = data::evaluation_loader(std::move(samples), std::move(transforms), loading);
 }
 

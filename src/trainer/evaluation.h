@@ -21,6 +21,7 @@ class Evaluation {
   struct Settings {
     int64_t batch_size = 1;  ///< samples of one rank at a time
     int64_t workers = 0;
+    telemetry::Recorder* recorder = nullptr;
   };
   Evaluation(std::shared_ptr<const data::Dataset> samples, data::TransformChain transforms, const Settings& settings,
              comm::Communicator& all);

@@ -23,12 +23,14 @@ constexpr size_t decision_lag_steps = 2;
 constexpr std::chrono::milliseconds requests_every{200};
 constexpr std::chrono::microseconds device_look_every{50};
 
-data::LoaderSettings loader_settings(const RunConfig& config, const comm::World& world, const BatchLayout& layout, at::Device device) {
+data::LoaderSettings loader_settings(const RunConfig& config, const comm::World& world, const BatchLayout& layout, at::Device device,
+                                     telemetry::Recorder& recorder) {
   return {.rank = world.rank(),
           .ranks = world.size(),
           .batch_size = layout.batch_size,
           .workers = config.data.workers,
-          .place = DeviceFeed::place(device, config.data.pin_memory)};
+          .place = DeviceFeed::place(device, config.data.pin_memory),
+          .recorder = &recorder};
 }
 
 /// More overflows in a row than it takes to halve the largest scale down to nothing useful.
@@ -39,7 +41,7 @@ constexpr int64_t overflows_until_judged = 40;
 Loop::Loop(const Context& context)
     : context_(context), all_(*context.world.all()), state_(context.state),
       loader_(context.data.train, context.sampler, data::TransformChain(context.config.data.transforms, /*training=*/true),
-              loader_settings(context.config, context.world, context.layout, context.parts.device), state_.position),
+              loader_settings(context.config, context.world, context.layout, context.parts.device, context.recorder), state_.position),
       feed_(loader_, *context.parts.model, context.parts.device),
       step_({*context.parts.model, *context.parts.data_parallel, *context.parts.optimizer, *context.parts.scaler,
              context.parts.precision, context.parts.device, *context.parts.ranks, context.recorder, context.graphs,
@@ -51,7 +53,8 @@ Loop::Loop(const Context& context)
   if (context.data.eval)
     evaluation_.emplace(context.data.eval, data::TransformChain(config.data.transforms, /*training=*/false),
                         Evaluation::Settings{.batch_size = config.eval.batch_size.value_or(context.layout.batch_size),
-                                             .workers = config.data.workers},
+                                             .workers = config.data.workers,
+                                             .recorder = &context.recorder},
                         all_);
   if (!context.checkpoints.resumed()) return;
   if (context.checkpoints.resumed_from_own()) last_saved_ = state_.step;
@@ -282,6 +285,8 @@ void Loop::evaluate() {
     data_parallel.parameters_changed();
   }
   const int64_t began = telemetry::now_ns();
+  const telemetry::SectionScope scope(context_.recorder.section("evaluation", telemetry::Category::model_inference),
+                                      telemetry::SectionScope::Memory::tracked);
   Evaluation::Here here;
   const report::EvalMetrics result =
       evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device, state_.step,

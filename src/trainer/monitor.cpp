@@ -1,6 +1,7 @@
 #include "trainer/monitor.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -136,7 +137,7 @@ Monitor::Figures Monitor::log_step(const Read& read, const data::Loader& loader)
 /// Everything that shows a logged step.
 void Monitor::log(const report::StepMetrics& metrics, const report::Window& window) {
   tell(folder_->log_metrics(metrics, window), metrics.step);
-  if (tensorboard_) report::log(*tensorboard_, metrics, window);
+  if (tensorboard_) report::log(*tensorboard_, metrics, window, std::array{report::TaggedValue("run/goodput", folder_->goodput().goodput())});
   if (prometheus_) prometheus_->log(metrics, window);
 }
 
@@ -187,6 +188,14 @@ void Monitor::event(const std::string& name, int64_t step, std::vector<std::pair
   if (leads()) folder_->log_event({.name = name, .step = step, .details = std::move(details)});
 }
 
+void Monitor::found(std::span<const std::string> lines) {
+  if (leads()) folder_->log_findings(lines);
+}
+
+void Monitor::histogram(const std::string& tag, std::span<const double> values, int64_t step) {
+  if (tensorboard_) report::log_histogram(*tensorboard_, tag, values, step);
+}
+
 void Monitor::warn_unused(const std::vector<std::string>& names) {
   if (names.empty() || warned_unused_) return;
   warned_unused_ = true;
@@ -198,6 +207,7 @@ void Monitor::warn_unused(const std::vector<std::string>& names) {
 void Monitor::finish(int64_t step, const std::vector<report::UnitRow>& units, const std::vector<comm::TrafficRow>& traffic,
                      bool done) {
   const auto units_over_ranks = report::reduce_units(*world_.all(), units);
+  auto sections = report::reduce_sections(*world_.all(), recorder_.sections().totals());
   auto traffic_over_ranks = report::reduce_traffic(*world_.all(), traffic, std::max<int64_t>(1, logged_steps_));
   if (!leads()) return;
   line_.clear();
@@ -206,6 +216,7 @@ void Monitor::finish(int64_t step, const std::vector<report::UnitRow>& units, co
   if (logged_steps_ > 0) {
     report::ReportParts parts;
     parts.units = *units_over_ranks;
+    parts.sections = std::move(*sections);
     parts.communication = std::move(*traffic_over_ranks);
     parts.memory_forecast = measurements_.state();
     parts.peak_flops_per_rank = measurements_.peak_flops();
@@ -217,7 +228,7 @@ void Monitor::finish(int64_t step, const std::vector<report::UnitRow>& units, co
   if (tensorboard_) tensorboard_->flush();
   if (prometheus_) prometheus_->flush();
   try {
-    report::write_html(folder_->paths());
+    report::write_html(folder_->paths(), /*held=*/true);
     log::info("report: {}", (folder_->paths().root / "report.html").string());
   } catch (const std::exception& error) {
     log::warning("report.html could not be written: {}", error.what());

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,11 @@ class Monitor {
   /// The end of a save, good or bad.
   void saved(const checkpoint::Saver::Result& result);
   void event(const std::string& name, int64_t step, std::vector<std::pair<std::string, core::Scalar>> details = {});
+  /// Lines of debug.jsonl; on rank 0.
+  void found(std::span<const std::string> lines);
+  /// Whether this rank writes event files for TensorBoard, which is when a histogram goes somewhere.
+  [[nodiscard]] bool draws() const { return tensorboard_.has_value(); }
+  void histogram(const std::string& tag, std::span<const double> values, int64_t step);
   /// Warns once about parameters that get no gradient.
   void warn_unused(const std::vector<std::string>& names);
   /// Takes the progress line away before something else is said.
@@ -63,7 +69,6 @@ class Monitor {
   /// Writes report.json and report.html and says where; the end of a run that ended well or on request. `traffic` is this rank's.
   void finish(int64_t step, const std::vector<report::UnitRow>& units, const std::vector<comm::TrafficRow>& traffic, bool done);
   [[nodiscard]] const Settings& settings() const { return settings_; }
-  [[nodiscard]] report::TensorBoard* tensorboard() { return tensorboard_ ? &*tensorboard_ : nullptr; }
 
  private:
   [[nodiscard]] bool leads() const { return folder_ != nullptr; }

@@ -1,13 +1,18 @@
 #include "trainer/profile_files.h"
 
 #include <algorithm>
-#include <chrono>
+#include <charconv>
 #include <fstream>
+#include <map>
+#include <optional>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <trireme/core/error.h>
+
+#include "report/json_in.h"
 
 namespace trireme::trainer {
 namespace {
@@ -21,13 +26,30 @@ int64_t first_step_of(const fs::path& operators) {
   if (!fs::is_regular_file(operators)) return 0;
   std::ifstream file(operators);
   const nlohmann::json json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  const auto found = json.is_object() ? json.find("first_step") : json.end();
-  return json.is_object() && found != json.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
+  return report::integer_in(json, "first_step").value_or(0);
 }
 
 bool is_kept_trace(const fs::path& path) {
   const std::string name = path.filename().string();
   return name.starts_with(kept_prefix) && name.ends_with(kept_suffix);
+}
+
+struct ProfileFile {
+  std::string_view name, process;
+  int64_t unix_ms = 0;
+};
+
+/// As ProfileFiles::stem() and the suffix make it; nothing if the name is no such one.
+std::optional<ProfileFile> profile_file(std::string_view name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) return {};
+  const std::string_view stem = name.substr(0, name.size() - suffix.size());
+  const size_t dot = stem.rfind('.');
+  if (dot == std::string_view::npos) return {};
+  ProfileFile file{.name = name, .process = stem.substr(0, dot)};
+  const char* const end = stem.data() + stem.size();
+  const auto [read_to, error] = std::from_chars(stem.data() + dot + 1, end, file.unix_ms);
+  if (error != std::errc() || read_to != end) return {};
+  return file;
 }
 
 }  // namespace
@@ -47,9 +69,30 @@ void ProfileFiles::make_room(int64_t keep) const {
   for (size_t i = 0; i + static_cast<size_t>(std::max<int64_t>(keep, 1)) <= kept.size(); ++i) fs::remove(kept[i]);
 }
 
-int64_t unix_milliseconds() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+void ProfileFiles::drop_surplus(int64_t keep, int ranks) const {
+  if (!fs::is_directory(folder())) return;
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder())) names.push_back(entry.path().filename().string());
+  for (const std::string& name : surplus_files(names, keep, ranks)) fs::remove(folder() / name);
+}
+
+std::vector<std::string> surplus_files(const std::vector<std::string>& names, int64_t keep, int ranks) {
+  std::vector<std::string> surplus;
+  for (const std::string_view suffix : {ProfileFiles::trace_suffix, ProfileFiles::memory_suffix}) {
+    std::vector<ProfileFile> files;
+    for (const std::string& name : names)
+      if (const auto file = profile_file(name, suffix)) files.push_back(*file);
+    std::ranges::sort(files, [](const auto& a, const auto& b) { return std::tie(b.unix_ms, b.name) < std::tie(a.unix_ms, a.name); });
+    std::map<std::string_view, int64_t> of_process;
+    int64_t kept = 0;
+    for (const ProfileFile& file : files) {
+      if (of_process[file.process] < keep && kept < keep * ranks)
+        ++of_process[file.process], ++kept;
+      else
+        surplus.emplace_back(file.name);
+    }
+  }
+  return surplus;
 }
 
 }  // namespace trireme::trainer

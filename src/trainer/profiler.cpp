@@ -11,6 +11,7 @@
 #include <trireme/comm/clock.h>
 #include <trireme/core/error.h>
 #include <trireme/core/log.h>
+#include <trireme/core/wall_clock.h>
 #include <trireme/device/backend.h>
 #include <trireme/device/device_memory.h>
 #include <trireme/device/mark.h>
@@ -28,6 +29,7 @@ namespace trireme::trainer {
 namespace {
 
 using telemetry::ProfileAction;
+using MemoryHistory = device::Backend::MemoryHistory;
 
 constexpr std::chrono::milliseconds device_look_every{1};
 /// A recording that a switch holds open for hours keeps no more spans than this; operations have a bound of their own.
@@ -102,12 +104,16 @@ void Profiler::end_step(int64_t completed) {
       else ++part.dropped;
     }
   });
+  if (tracer_ != nullptr && tracer_->running() && tracer_->full()) {
+    wait_for_device();
+    note([this] { tracer_->rest(); });
+  }
   if (save_after_step_ && !switched_on()) cut(completed);
 }
 
 void Profiler::start(debug::Switch which, bool here, int64_t completed) {
   cut(completed);
-  state(which) = {.on = true, .here = here};
+  state(which) = {.on = true, .here = here, .since_step = completed};
 }
 
 void Profiler::finish(debug::Switch which, int64_t completed) {
@@ -173,11 +179,11 @@ void Profiler::begin(int64_t step, const Wish& wish) {
     if (!wish.operators || !wish.here) return;
     tracer().start();
     if (device::Backend* const backend = device::backend_of(device_.type()); backend != nullptr && settings_.profile.memory) {
-      backend->record_memory_history(true);
+      backend->record_memory_history(settings_.profile.stacks ? MemoryHistory::stacks : MemoryHistory::sizes);
       recording_->records_memory_history = true;
     }
   });
-  if (const std::string all = complaints(mine); !all.empty()) return give_up(all, step);
+  if (const std::string all = complaints(mine); !all.empty()) return give_up(all, mine, step);
 }
 
 /// Stops what records on this rank and completes its part of the trace.
@@ -205,9 +211,9 @@ void Profiler::save_memory_snapshot() {
   const ProfileFiles files(settings_.paths);
   device::Backend* const backend = device::backend_of(device_.type());
   storage::make_directories(files.folder());
-  const std::string stem = ProfileFiles::stem(world_.ranks()[static_cast<size_t>(world_.rank())], unix_milliseconds());
-  static_cast<void>(backend->save_memory_snapshot((files.folder() / (stem + ".memory.pickle")).string()));
-  backend->record_memory_history(false);
+  const std::string stem = ProfileFiles::stem(world_.ranks()[static_cast<size_t>(world_.rank())], wall_clock_ns() / 1'000'000);
+  static_cast<void>(backend->save_memory_snapshot((files.folder() / fmt::format("{}{}", stem, ProfileFiles::memory_suffix)).string()));
+  backend->record_memory_history(MemoryHistory::off);
   recording_->records_memory_history = false;
 }
 
@@ -216,8 +222,8 @@ void Profiler::write_for_tensorboard(const report::TraceSummary& merged) const {
   if (!recording_->wish.tensorboard_here) return;
   const ProfileFiles files(settings_.paths);
   storage::make_directories(files.folder());
-  const std::string name = ProfileFiles::stem(world_.ranks()[static_cast<size_t>(world_.rank())], unix_milliseconds());
-  report::write_rank_trace(recording_->part, world_.rank(), world_.size(), merged, files.folder() / (name + ".pt.trace.json.gz"));
+  const std::string name = ProfileFiles::stem(world_.ranks()[static_cast<size_t>(world_.rank())], wall_clock_ns() / 1'000'000);
+  report::write_rank_trace(recording_->part, world_.rank(), world_.size(), merged, files.folder() / fmt::format("{}{}", name, ProfileFiles::trace_suffix));
 }
 
 /// Rank 0, of what all ranks brought to it.
@@ -245,18 +251,24 @@ void Profiler::cut(int64_t completed) {
   report::TracePart& part = recording_->part;
   part.clock_at_end = comm::align_clocks(all);
   if (all.rank() == 0 && recording_->complaint.empty()) note([&] { files.make_room(settings_.keep); });
-  if (const std::string complaint = complaints(recording_->complaint); !complaint.empty()) return give_up(complaint, completed);
+  if (const std::string complaint = complaints(recording_->complaint); !complaint.empty())
+    return give_up(complaint, recording_->complaint, completed);
 
   report::TraceSummary summary;
   try {
     summary = report::write_trace(all, part, files.trace());
   } catch (const report::TraceFailure& failure) {
-    return give_up(failure.message(), completed);  // on all ranks
+    return give_up(failure.message(), all.rank() == 0 ? failure.message() : "", completed);  // on all ranks
   }
   note([&] { write_for_tensorboard(summary); });
   const std::vector<std::string> operators = all.gather_bytes(recording_->operators, 0);
-  if (all.rank() == 0) note([&] { write_operators(operators); });
-  if (const std::string complaint = complaints(recording_->complaint); !complaint.empty()) return give_up(complaint, completed);
+  if (all.rank() == 0)
+    note([&] {
+      write_operators(operators);
+      files.drop_surplus(settings_.keep_files, all.size());
+    });
+  if (const std::string complaint = complaints(recording_->complaint); !complaint.empty())
+    return give_up(complaint, recording_->complaint, completed);
 
   const int64_t first = recording_->first_step + 1, last = recording_->last_step + 1;
   recording_.reset();
@@ -301,17 +313,24 @@ std::string Profiler::complaints(const std::string& mine) {
   return text;
 }
 
-void Profiler::give_up(const std::string& why, int64_t completed) {
+/// `mine`: what this rank complains of.
+void Profiler::give_up(const std::string& why, std::string mine, int64_t completed) {
   static_cast<void>(complaint_of([this] {
     if (tracer_ != nullptr && tracer_->running()) static_cast<void>(tracer_->stop());
-    if (recording_->records_memory_history) device::backend_of(device_.type())->record_memory_history(false);
+  }));
+  static_cast<void>(complaint_of([this] {
+    if (recording_->records_memory_history) device::backend_of(device_.type())->record_memory_history(MemoryHistory::off);
   }));
   recording_.reset();
   tracer_.reset();
+  // Who switched it on says so on the console.
+  if (world_.rank() == 0 && !switched_on()) log::warning("the profile is given up, the run goes on: {}", why);
+  for (const debug::Switch which : {debug::Switch::autograd_profiler, debug::Switch::tensorboard_profiler})
+    if (const SwitchState& one = state(which); one.on)
+      given_up_.push_back({which, one.since_step, mine.empty() ? "" : fmt::format("{}; all ranks give the recording up", mine)});
   operators_ = tensorboard_ = {};
   schedule_off_ = true;
   warming_up_ = save_after_step_ = false;
-  if (world_.rank() == 0) log::warning("the profile is given up, the run goes on: {}", why);
   if (settings_.on_event) settings_.on_event({"profile_failed", completed, {{"why", why}}});
 }
 

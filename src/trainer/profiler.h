@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <trireme/comm/world.h>
@@ -23,8 +24,8 @@ namespace trireme::trainer {
 /// written, and while one is on the schedule's recordings are left out. Steps count from 0 here, and from 1 in all that is written.
 ///
 /// All ranks call all functions alike, on the thread of the steps, between steps. What fails on one rank (a full disk, a recorder
-/// that refuses, memory) makes all ranks give the recording up, with a warning, and the schedule with it; the run goes on. Errors of
-/// communication are thrown as everywhere.
+/// that refuses, memory) makes all ranks give the recording up, and the schedule and the switches with it; the run goes on. Of the
+/// schedule a warning tells, of switches who turned them (take_given_up). Errors of communication are thrown as everywhere.
 class Profiler {
  public:
   struct Settings {
@@ -32,7 +33,8 @@ class Profiler {
     std::string trace = "off";  ///< what the schedule records: off, spans, full
     report::RunPaths paths;
     int64_t attempt = 1;
-    int64_t keep = 8;  ///< traces of earlier recordings that stay, the newest included
+    int64_t keep = 8;         ///< traces of earlier recordings that stay, the newest included
+    int64_t keep_files = 10;  ///< of a rank's files in profile/, of each kind
     /// Told of "profiled" and "profile_failed", on all ranks alike.
     std::function<void(const report::Event&)> on_event;
   };
@@ -52,6 +54,15 @@ class Profiler {
   /// The end of the run: what is under way is written.
   void finish_all(int64_t completed);
 
+  /// A switch whose recording all ranks gave up, which is off.
+  struct GivenUp {
+    debug::Switch which;
+    int64_t since_step = 0;  ///< what start() was told
+    std::string why;         ///< what this rank complained of; empty where it did not
+  };
+  /// Since the last call; equal on all ranks but for `why`.
+  [[nodiscard]] std::vector<GivenUp> take_given_up() { return std::exchange(given_up_, {}); }
+
   /// Whether the step under way is recorded.
   [[nodiscard]] bool recording() const { return recording_ != nullptr; }
   /// Whether operations are recorded, or about to be, on any rank: a step that a device repeats as a graph has none. Equal on all
@@ -63,6 +74,7 @@ class Profiler {
   struct SwitchState {
     bool on = false;
     bool here = false;
+    int64_t since_step = 0;
   };
   struct Wish {
     bool operators = false;  ///< on some ranks
@@ -87,7 +99,7 @@ class Profiler {
   void wait_for_device() const;
   /// What ranks complain of, all in one text; empty if none does. Equal on all ranks.
   [[nodiscard]] std::string complaints(const std::string& mine);
-  void give_up(const std::string& why, int64_t completed);
+  void give_up(const std::string& why, std::string mine, int64_t completed);
 
   const Settings settings_;
   comm::World& world_;
@@ -99,6 +111,7 @@ class Profiler {
   bool warming_up_ = false;
   bool save_after_step_ = false;
   SwitchState operators_, tensorboard_;
+  std::vector<GivenUp> given_up_;
   std::unique_ptr<telemetry::OperatorTracer> tracer_;  // made at first use
   std::unique_ptr<Recording> recording_;               // the one under way
 };

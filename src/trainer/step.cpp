@@ -6,6 +6,7 @@
 
 #include <limits>
 #include <mutex>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -49,16 +50,29 @@ PublishedStep TrainStep::run(const data::LoadedBatch& batch, double lr, Votes vo
       phase.emplace(parts_.recorder, Phase::graph);
       unmarked.emplace(parts_.recorder);
     }
-    result = parts_.graphs->run(
-        micro_batches, batch.global.count, [&](const auto& batches) { return compute(batches, wishes, repeated); },
-        [this] { return parts_.data_parallel.abandon(); });
+    bool computed = false;
+    const auto body = [&](const auto& batches) {
+      computed = true;
+      return repeated ? record(batches, wishes) : compute(batches, wishes, false);
+    };
+    result = parts_.graphs->run(micro_batches, batch.global.count, body, [this] { return parts_.data_parallel.abandon(); });
+    if (!computed) comm::count_again(parts_.ranks, result.calls);
   } else {
     result = compute(micro_batches, wishes, false);
   }
-  count_traffic();
+  unused_ = result.traffic.unused;
+  count_traffic(result.traffic);
   PublishedStep published = publish(result);
   published.lr = lr;
   return published;
+}
+
+StepResult TrainStep::record(const std::vector<core::Batch>& micro_batches, const Wishes& wishes) {
+  const telemetry::SectionScope scope(parts_.recorder.section("record_graph", telemetry::Category::model_compilation));
+  const std::vector<comm::TrafficRow> before = comm::traffic_of(parts_.ranks);
+  StepResult result = compute(micro_batches, wishes, true);
+  result.calls = comm::traffic_since(before, comm::traffic_of(parts_.ranks));
+  return result;
 }
 
 /// On a device nothing here waits for it or depends on its values, so that it can be recorded.
@@ -71,6 +85,7 @@ StepResult TrainStep::compute(const std::vector<core::Batch>& micro_batches, con
   Contribution contribution;
   at::Tensor control_vector;
   comm::WorkPtr control_sum;
+  parallel::ReduceReport traffic;
 
   // Forward and backward of the micro-steps; the last backward reduces gradients as they become ready.
   for (size_t m = 0; m < micro_batches.size(); ++m) {
@@ -103,11 +118,10 @@ StepResult TrainStep::compute(const std::vector<core::Batch>& micro_batches, con
   {
     const PhaseScope phase(recorder, Phase::comm_exposed);
     control_sum->wait();
-    traffic_ = parts_.data_parallel.finish();
-    unused_ = traffic_.unused;
-    traffic_.busy_ns += control_sum->busy_ns();
-    traffic_.bytes += static_cast<int64_t>(control_vector.nbytes());
-    traffic_.calls += 1;
+    traffic = parts_.data_parallel.finish();
+    traffic.busy_ns += control_sum->busy_ns();
+    traffic.bytes += static_cast<int64_t>(control_vector.nbytes());
+    traffic.calls += 1;
   }
 
   if (parts_.before_update && !repeated) parts_.before_update();
@@ -129,7 +143,7 @@ StepResult TrainStep::compute(const std::vector<core::Batch>& micro_batches, con
   parts_.data_parallel.parameters_changed();
   parts_.scaler.update(scales.nonfinite);
 
-  StepResult result{control_vector, scales.norm, scales.nonfinite, loss_scale_, {}};
+  StepResult result{control_vector, scales.norm, scales.nonfinite, loss_scale_, {}, std::move(traffic), {}};
   if (requests_)
     result.numbers = at::cat({at::stack({result.gradient_norm, result.nonfinite.to(at::kDouble), result.loss_scale.to(at::kDouble)}),
                               control_vector});
@@ -143,10 +157,10 @@ void TrainStep::show_gradients(const UpdateScales& scales) {
   parts_.debugger->gradients({.gradient_scale = &scales.gradient_scale, .mean_scale = &mean_scale, .nonfinite = &scales.nonfinite});
 }
 
-void TrainStep::count_traffic() {
-  parts_.recorder.count(telemetry::Counter::comm_busy_ns, traffic_.busy_ns);
-  parts_.recorder.count(telemetry::Counter::comm_bytes, traffic_.bytes);
-  parts_.recorder.count(telemetry::Counter::comm_calls, traffic_.calls);
+void TrainStep::count_traffic(const parallel::ReduceReport& traffic) {
+  parts_.recorder.count(telemetry::Counter::comm_busy_ns, traffic.busy_ns);
+  parts_.recorder.count(telemetry::Counter::comm_bytes, traffic.bytes);
+  parts_.recorder.count(telemetry::Counter::comm_calls, traffic.calls);
 }
 
 PublishedStep TrainStep::publish(const StepResult& result) {

@@ -81,9 +81,10 @@ class TrainStep {
     Votes votes;
   };
   [[nodiscard]] StepResult compute(const std::vector<core::Batch>& micro_batches, const Wishes& wishes, bool repeated);
+  [[nodiscard]] StepResult record(const std::vector<core::Batch>& micro_batches, const Wishes& wishes);
   [[nodiscard]] PublishedStep publish(const StepResult& result);
   void show_gradients(const UpdateScales& scales);
-  void count_traffic();
+  void count_traffic(const parallel::ReduceReport& traffic);
 
   Parts parts_;
   double nominal_weight_;
@@ -91,7 +92,6 @@ class TrainStep {
   std::optional<StepRequests> requests_;  // on devices
   std::optional<StepAnswers> answers_;
   at::Tensor loss_scale_, backward_scale_;  // of the step under way
-  parallel::ReduceReport traffic_;          // of the last step that was not repeated; those that are repeat it too
   std::vector<std::string> metric_names_;
   std::vector<std::string> unused_;
 };

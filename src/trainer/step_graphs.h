@@ -9,9 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include <trireme/comm/traced.h>
 #include <trireme/core/batch.h>
 #include <trireme/core/error.h>
 #include <trireme/device/backend.h>
+#include <trireme/parallel/data_parallel.h>
 
 #include <ATen/core/Tensor.h>
 
@@ -24,6 +26,9 @@ struct StepResult {
   at::Tensor nonfinite;      ///< 0-dim float32 flag: the update was left out
   at::Tensor loss_scale;     ///< 0-dim float32 that this step was made with
   at::Tensor numbers;        ///< on devices: norm, flag, scale, then control, as float64 in one piece; undefined on a CPU
+  // What it moved, and moves again where it is repeated:
+  parallel::ReduceReport traffic;
+  std::vector<comm::TrafficRow> calls;  ///< only of recorded work
 };
 
 /// A step's work on the device, recorded as a graph for each shape of batches and repeated. The first steps of a shape run

@@ -84,20 +84,6 @@ report::Circumstances circumstances(const RunConfig& config, const BatchLayout& 
   return known;
 }
 
-/// What was moved since `before`.
-std::vector<comm::TrafficRow> traffic_since(const std::vector<comm::TrafficRow>& before, std::vector<comm::TrafficRow> now) {
-  for (comm::TrafficRow& row : now) {
-    const auto same = std::ranges::find_if(before, [&](const auto& one) { return one.group == row.group && one.operation == row.operation; });
-    if (same == before.end()) continue;
-    row.calls -= same->calls;
-    row.bytes -= same->bytes;
-    row.busy_seconds -= same->busy_seconds;
-    row.waited_seconds -= same->waited_seconds;
-  }
-  std::erase_if(now, [](const comm::TrafficRow& row) { return row.calls == 0; });
-  return now;
-}
-
 /// What debug switches look at.
 debug::Subject subject_of(const RunConfig& config, comm::World& world, Parts& parts) {
   debug::Subject subject;
@@ -141,6 +127,10 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   require_equal(*all, "data", fmt::format("train = {}\neval = {}", data.train->fingerprint(), data.eval ? data.eval->fingerprint() : "none"),
                 "every rank must see the same files: put them on a shared file system, or copy them to all hosts");
 
+  telemetry::Recorder recorder({.steps = static_cast<size_t>(std::max<int64_t>(1024, config.telemetry.log_every + 16)),
+                                .device = device.is_cpu() ? std::nullopt : std::optional(device)});
+  recorder.spans().name_this_thread("main");
+
   // The state: what a checkpoint restores, in the order of saving.
   const comm::CommunicatorPtr for_storage = all->split(0, all->rank(), "storage");
   for_storage->set_deadline(std::chrono::seconds(config.guard.storage_seconds));
@@ -149,7 +139,7 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
                            .best = config.checkpoint.keep_best,
                            .scores = {},
                            .every_steps = config.checkpoint.keep_every_steps},
-                          config.checkpoint.read_back, config.checkpoint.staging_dir);
+                          config.checkpoint.read_back, config.checkpoint.staging_dir, recorder);
   checkpoints.find(config.run.resume);
   if (checkpoints.resumed()) {
     require_same_identity(with_type(checkpoints.stored_identity(), compute_type), identity);
@@ -169,8 +159,6 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   const int64_t steps = total_steps(config.train.steps, config.train.epochs, sampler.steps_per_epoch());
   const StateForecast forecast(config, world);
   if (world.rank() == 0) log::info("state of a rank with parallel.strategy: {}: {}", config.parallel.strategy, forecast.text());
-  telemetry::Recorder recorder({.steps = static_cast<size_t>(std::max<int64_t>(1024, config.telemetry.log_every + 16)),
-                                .device = device.is_cpu() ? std::nullopt : std::optional(device)});
   Parts parts = build_parts(config, world, *data.train, device,
                             checkpoints.resumed() ? Weights::from_checkpoint : Weights::as_configured, recorder);
   if (data.eval) parts.model->check_data(data.eval->properties());
@@ -181,6 +169,8 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
     checkpoints.add(*component);
   if (parts.average) checkpoints.add(*parts.average);
   if (checkpoints.resumed()) {
+    const telemetry::SectionScope scope(recorder.section("restore", telemetry::Category::checkpointing),
+                                        telemetry::SectionScope::Memory::tracked);
     checkpoints.restore();
     parts.data_parallel->parameters_changed();
   }
@@ -229,7 +219,7 @@ int train(const config::Loaded<RunConfig>& loaded, comm::World& world, const gua
   debugging.finish(state.step);
   profiler.finish_all(state.step);
   monitor.event(code == 0 ? "finished" : "preempted", state.step);
-  monitor.finish(state.step, unit_statistics.rows(forecast), traffic_since(traffic_before, comm::traffic_of(*parts.ranks)), code == 0);
+  monitor.finish(state.step, unit_statistics.rows(forecast), comm::traffic_since(traffic_before, comm::traffic_of(*parts.ranks)), code == 0);
   on_rank_0(*all, [&] {
     report::ExitRecord record;
     record.code = code;

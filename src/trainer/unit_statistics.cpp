@@ -74,7 +74,8 @@ void UnitStatistics::begin(Measured& one) {
 /// The unit, whose name it is, outlives the recording.
 void UnitStatistics::leave_span(const Measured& one, telemetry::Category category) {
   if (spans_)
-    recorder_.spans().write(one.unit->name().c_str(), category, one.since_ns, telemetry::now_ns() - one.since_ns, recorder_.step());
+    recorder_.spans().write(one.unit->name().c_str(), category, one.since_ns, telemetry::now_ns() - one.since_ns, recorder_.step(),
+                            telemetry::Track::units);
 }
 
 void UnitStatistics::after_forward(autograd::Unit& unit) {

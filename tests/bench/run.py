@@ -430,28 +430,29 @@ SWITCHES = [
 
 
 def switches(bench, turns):
-    """Each debug switch in one run: steps while it is on against those before and after, by the arrival of the progress lines."""
-    begin, length, every = 40, 40, 4
+    """Each debug switch on for 16 steps, off for 16, ten times in one run, by the arrival of the progress lines: the machine's pace
+    changes more slowly than that. A rule acts 6 steps after its condition holds, and lines come 2 steps late, so that of each half 8
+    steps are surely on one side. The recordings of profilers are written behind their last step, which counts as theirs."""
+    period, length, every = 32, 16, 4
+    begins = range(period, 11 * period, period)
     for name in SWITCHES:
         config = bench.config(
             f"switch_{name}",
             model={"name": "gpt2", "config": {"vocab_size": 256, "n_positions": 128, "n_embd": 256, "n_layer": 4, "n_head": 4}},
             data={"train": str(bench.token_file("bytes", 1 << 20, 256)), "workers": 1},
-            train={"steps": 1, "batch_size": 4, "max_grad_norm": 1.0},
-            debug={"rules": [{"when": f"step >= {begin}", "for": length, "enable": [name]}]},
+            train={"steps": 1, "batch_size": 2, "max_grad_norm": 1.0},
+            checkpoint={"every_steps": None},
+            debug={"rules": [{"when": f"step >= {begin}", "for": length, "enable": [name]} for begin in begins]},
         )
         on, off = [], []
         for _ in range(turns):
-            arrivals = bench.progress(config, begin + 2 * length + begin, every)
+            arrivals = bench.progress(config, 12 * period, every)
 
             def seconds(first, last):
-                return (arrivals[last] - arrivals[first]) / (last - first)
+                return statistics.median((arrivals[begin + last] - arrivals[begin + first]) / (last - first) for begin in begins)
 
-            # A rule acts some steps after its condition; the recordings of profilers are written behind their last step.
-            first, last = begin + 2 * every, begin + length
-            on.append(1e3 * seconds(first, last + 4 * every if "profiler" in name else last))
-            after = last + 5 * every
-            off.append(1e3 * (seconds(every, begin) + seconds(after, after + begin - every)) / 2)
+            on.append(1e3 * seconds(8, 24 if "profiler" in name else 16))
+            off.append(1e3 * seconds(24, 32))
         goal = "<= 1.01" if SWITCHES.index(name) < 10 else "(stated)"
         yield row(f"step with {name}", "ms", goal, on, off, "switched off")
 

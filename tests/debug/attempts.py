@@ -51,6 +51,11 @@ class Attempts(TrainingCase):
         self.assertEqual(len(goodput["attempts"]), 2)
         self.assertEqual([line["attempt"] for line in runs.lines(self.run_dir / "debug.jsonl")][-1], 2)
 
+    def test_a_run_whose_process_is_gone_is_known_to_be_lost_at_once(self):
+        runs.trireme("train", self.config(), ranks=1, TRIREME_FAULT="step.begin:*:13:kill")
+        self.assertTrue((self.run_dir / "run.lock").exists(), "with a heartbeat of this minute")
+        self.assertEqual(json.loads(runs.succeed("report", self.run_dir, "--json").stdout)["state"], "lost")
+
     def test_a_killed_rank_ends_a_run_with_switches_and_a_profile(self):
         config = self.config(debug={"enable": ["gradient_norms", "forward_pass", "backward_pass", "autograd_profiler"]},
                              telemetry={"trace": "full", "profile": {"skip_first": 3, "active": 20}}, train={"steps": 100})

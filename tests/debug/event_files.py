@@ -49,16 +49,54 @@ class TensorBoard(TrainingCase):
             self.assert_same(scalars(board, f"phases/{phase}_max"), {r["step"]: r["phases"][phase]["max"] for r in records})
         for item in records[0]["memory"]:
             self.assert_same(scalars(board, f"memory/{item}_max"), {r["step"]: r["memory"][item]["max"] for r in records})
+        self.assert_same(scalars(board, "run/goodput"), {record["step"]: record["goodput"] for record in records})
+        self.assertEqual("throughput/mfu" in board.Tags()["scalars"], records[-1]["mfu"] is not None, "a CPU's peak is not known")
         evaluations = runs.lines(self.run_dir / "eval.jsonl")
         self.assertEqual({e["step"] for e in evaluations}, {10, 20})
         self.assert_same(scalars(board, "eval/loss"), {e["step"]: e["loss"] for e in evaluations})
         for metric in evaluations[0]["metrics"]:
             self.assert_same(scalars(board, f"eval/{metric}"), {e["step"]: e["metrics"][metric] for e in evaluations})
 
+    def test_histograms_over_ranks(self):
+        self.train()
+        board, records = read(self.run_dir), runs.metrics(self.run_dir)
+        self.assertEqual(len(board.Tags()["histograms"]), 3)
+        for tag, of in [("throughput/step_seconds_over_ranks", None), ("phases/data_over_ranks", "data"), ("phases/comm_exposed_over_ranks", "comm_exposed")]:
+            events = board.Histograms(tag)
+            self.assertEqual([event.step for event in events], [record["step"] for record in records], tag)
+            for event, record in zip(events, records):
+                values = event.histogram_value
+                self.assertEqual((values.num, sum(values.bucket)), (2, 2), "a value a rank")
+                self.assertAlmostEqual(values.sum / 2, record["phases"][of]["mean"] if of else record["step_seconds"], places=9)
+                if of:
+                    self.assertEqual((values.min, values.max), (record["phases"][of]["min"], record["phases"][of]["max"]))
+
+    def test_histograms_over_parameters(self):
+        self.train(debug={"enable": ["gradient_norms", "backward_pass"], "every_steps": 1})
+        board = read(self.run_dir)
+        digests = runs.lines(self.run_dir / "debug.jsonl")
+        for tag, switch, key in [("debug/gradient_norms_log10", "gradient_norms", "norms"), ("debug/update_ratios_log10", "backward_pass", "update_ratios")]:
+            said = {}
+            for line in digests:
+                digest = line["ranks"].get("0", {})
+                if line["switch"] == switch and key in digest:
+                    said[digest["step"]] = [math.log10(value) for value in digest[key].values() if value]
+            events = board.Histograms(tag)
+            self.assertEqual([event.step for event in events], sorted(said))
+            self.assertGreater(len(events), 10)
+            for event in events:
+                values, expected = event.histogram_value, said[event.step]
+                self.assertGreater(len(expected), 5, "the parameters of a small GPT")
+                self.assertEqual(values.num, len(expected))
+                self.assertAlmostEqual(values.min, min(expected), places=6)
+                self.assertAlmostEqual(values.max, max(expected), places=6)
+                self.assertAlmostEqual(values.sum, sum(expected), places=6)
+
     def test_the_dashboards_find_their_data(self):
-        self.train(ranks=1)
+        self.train(ranks=2)
         board = plugin_event_accumulator.EventAccumulator(str(self.run_dir / "tensorboard")).Reload()
         self.assertIn("train/loss", board.PluginTagToContent("scalars"))
+        self.assertIn("phases/data_over_ranks", board.PluginTagToContent("histograms"))
         texts = board.PluginTagToContent("text")
         self.assertIn("verdict", texts)
         said = board.Tensors("verdict")[0].tensor_proto.string_val[0].decode()

@@ -59,6 +59,7 @@ class Pages(TrainingCase):
         data = str(self.folder / "text.h5")
         config = self.config(data={"eval": data}, eval={"every_steps": 10})
         runs.succeed("train", config, ranks=2)
+        self.assertIn('"state":"finished"', (self.run_dir / "report.html").read_text(), "in the page that the run wrote when it ended")
         shown = runs.succeed("report", self.run_dir).stdout
         report = json.loads((self.run_dir / "report.json").read_text())
         for expected in ("finished", report["verdict"]["text"], "forward", "backward", "slowest rank", "report.html"):
@@ -84,6 +85,8 @@ class Pages(TrainingCase):
             self.assertEqual(drawn["chart-heat"], 2 * len(report["history"]["steps"]))
         if report.get("units"):
             self.assertEqual(drawn["table-units"], len(report["units"]))
+        self.assertEqual(drawn["table-sections"], len(report["sections"]))
+        self.assertTrue({"load_batch", "evaluation", "save", "build_model"} <= {one["name"] for one in report["sections"]}, report["sections"])
 
     def test_everything_that_a_run_folder_can_hold(self):
         run = made_run.make(self.folder)

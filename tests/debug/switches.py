@@ -8,24 +8,13 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import runs
+from debug_records import digests, findings, records
 from small_run import state_hash
 from training_case import TrainingCase
 
 TOOLS = ["autograd_anomaly", "memory_usage", "gradient_norms", "forward_pass", "backward_pass", "device_placement", "mixed_precision",
          "data_loading", "validation", "early_stopping", "lr_scheduling"]
 WHERE_NOTHING_IS_WRONG = {"device_placement", "autograd_anomaly"}
-
-
-def records(run, switch, rank):
-    return runs.lines(pathlib.Path(run) / "logs" / "debug" / f"{switch}.rank{rank:03}.jsonl")
-
-
-def digests(run, switch):
-    return [line for line in runs.lines(pathlib.Path(run) / "debug.jsonl") if line["switch"] == switch]
-
-
-def findings(run, switch):
-    return [(one["rank"], one["text"]) for line in digests(run, switch) for one in line.get("findings", [])]
 
 
 class Switches(TrainingCase):
@@ -70,6 +59,27 @@ class Switches(TrainingCase):
         self.assertFalse([text for rank, text in found if rank == 0 and "not finite" in text], "its own gradients are finite")
         steps = {record["step"] for record in records(self.run_dir, "backward_pass", 1) if "not finite" in json.dumps(record)}
         self.assertTrue(steps <= {8}, f"step 8 alone, not {steps}")
+
+    def test_each_finding_is_on_the_console_once_with_rank_and_host(self):
+        config = self.config(debug={"enable": ["backward_pass"], "every_steps": 1}, guard={"nonfinite": "skip"})
+        done = runs.succeed("train", config, ranks=2, TRIREME_FAULT="step.loss:0:5:nan,step.loss:1:9:nan")
+        found = findings(self.run_dir, "backward_pass")
+        self.assertEqual({rank for rank, text in found if "not finite" in text}, {0, 1}, found)
+        for rank, text in found:
+            lines = [line for line in done.stderr.splitlines() if text in line]
+            self.assertEqual(len(lines), 1, f"{text}\n{done.stderr}")
+            self.assertIn(f"backward_pass: rank {rank} on ", lines[0])
+            self.assertNotIn("[rank", lines[0], "at rank 0")
+        log = (self.run_dir / "logs" / "rank001.log").read_text()
+        for rank, text in found:
+            self.assertEqual(text in log, rank == 1, "a rank's own log has its findings, at once")
+
+    def test_what_was_found_before_a_run_failed_is_told(self):
+        config = self.config(debug={"enable": ["backward_pass"], "every_steps": 1}, guard={"nonfinite": "skip"}, telemetry={"log_every": 100})
+        done = runs.trireme("train", config, ranks=2, TRIREME_FAULT="step.loss:1:3:nan,step.begin:1:9:throw")
+        self.assertNotEqual(done.returncode, 0)
+        lines = [line for line in done.stderr.splitlines() if "backward_pass: rank 1 on " in line and "not finite" in line]
+        self.assertEqual(len(lines), 1, done.stderr)
 
     def test_a_slow_loader_is_named_on_its_rank(self):
         config = self.config(debug={"enable": ["data_loading"]}, train={"steps": 40}, eval={"every_steps": None})
@@ -126,6 +136,40 @@ class Switches(TrainingCase):
         finally:
             (self.run_dir / "control" / "stop").touch()
             run.communicate(timeout=60)
+
+    def test_a_profile_that_is_given_up_shows_in_the_status(self):
+        run = runs.start("train", self.config(train={"steps": 100000}, eval={"every_steps": None, "at_end": False},
+                                              checkpoint={"every_steps": None}), ranks=2, TRIREME_FAULT="step.loss:*:*:sleep=5")
+        try:
+            self.wait_for(lambda: len(runs.metrics(self.run_dir)) > 3, run)
+            status = lambda: json.loads(runs.succeed("debug", self.run_dir, "status", "--json").stdout)
+            in_the_way = self.run_dir / "profile"
+            in_the_way.write_text("")
+            runs.succeed("debug", self.run_dir, "enable", "tensorboard_profiler", "--ranks", "1", "--steps", "2")
+            failed = self.wait_for(lambda: status()["failed"], run)
+            self.assertEqual(failed.keys(), {"tensorboard_profiler"})
+            self.assertEqual(failed["tensorboard_profiler"]["failed_ranks"].keys(), {"1"})
+            self.assertIn("profile", failed["tensorboard_profiler"]["failed_ranks"]["1"])
+            self.assertEqual(status()["switches"], {})
+            said = runs.succeed("debug", self.run_dir, "status").stdout
+            self.assertIn("no debug switch is on", said)
+            self.assertIn("failed on rank 1", said)
+            line = self.wait_for(lambda: [one for one in digests(self.run_dir, "tensorboard_profiler") if "failed" in one], run)[0]
+            self.assertEqual([one["rank"] for one in line["failed"]], [1])
+
+            refused = runs.trireme("debug", self.run_dir, "enable", "autograd_profiler", "--steps", "100000")
+            self.assertEqual(refused.returncode, 10, refused.stderr)
+            self.assertIn("at most 10000 steps", refused.stderr)
+
+            in_the_way.unlink()
+            runs.succeed("debug", self.run_dir, "enable", "tensorboard_profiler", "--ranks", "1", "--steps", "2")
+            self.wait_for(lambda: len(list(in_the_way.glob("*.pt.trace.json.gz"))) == 1, run)
+            self.assertEqual(status()["failed"], {})
+            self.assertIsNone(run.poll())
+        finally:
+            (self.run_dir / "control" / "stop").touch()
+            run.communicate(timeout=60)
+        self.assertEqual(runs.exit_record(self.run_dir)["code"], 75)
 
     def test_rules_switch_on_conditions(self):
         rules = [{"when": "step >= 6 and loss is finite", "for": 3, "enable": ["forward_pass"], "ranks": [0]}]

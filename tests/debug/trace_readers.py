@@ -27,7 +27,8 @@ class Trace(TrainingCase):
     def setUpClass(cls):
         super().setUpClass()
         case = cls("test_perfetto_reads_it")
-        config = case.config(telemetry={"log_every": 1, "trace": "full", "profile": {"skip_first": 3}}, train={"steps": 12, "batch_size": 2})
+        config = case.config(telemetry={"log_every": 1, "trace": "full", "profile": {"skip_first": 3}}, train={"steps": 12, "batch_size": 2},
+                             checkpoint={"every_steps": 2})
         runs.succeed("train", config, ranks=RANKS, timeout=500)
         cls.run_dir = case.run_dir
 
@@ -38,6 +39,7 @@ class Trace(TrainingCase):
             "names": "select name, count(*) calls, sum(dur) ns from slice group by name",
             "flows": "select count(*) n from flow",
             "links": "select count(*) n from flow f join slice a on a.id = f.slice_out join slice b on b.id = f.slice_in join thread_track ta on ta.id = a.track_id join thread_track tb on tb.id = b.track_id join thread ha on ha.utid = ta.utid join thread hb on hb.utid = tb.utid where ha.upid != hb.upid",
+            "threads": "select distinct thread.name name from thread_track t join thread using (utid) join slice s on s.track_id = t.id",
             "wrong": "select name, value from stats where severity = 'error' and value > 0",
         }
         answers = dict(zip(queries, read("perfetto", self.run_dir / "trace.json.gz", *queries.values())))
@@ -49,6 +51,9 @@ class Trace(TrainingCase):
         for phase in ("forward", "backward"):
             self.assertTrue(any(phase in name for name in names), sorted(names)[:100])
         self.assertTrue(any(row["ns"] > 0 for row in answers["names"]))
+        threads = {row["name"] for row in answers["threads"]}
+        for thread in ("main", "units", "communication", "loader 0", "checkpoint"):
+            self.assertIn(thread, threads)
         self.assertGreater(answers["flows"][0]["n"], 0)
         self.assertGreater(answers["links"][0]["n"], 0, "collectives of one call are linked across ranks")
 

@@ -117,6 +117,12 @@ class Devices(unittest.TestCase):
                     self.assert_close(self.course(run), cpu)
                     self.assert_phases_add_up(run)
 
+    def traffic(self, run):
+        """What the ranks of the run moved in a step, on average."""
+        rows = json.loads((run / "report.json").read_text())["communication"]
+        self.assertTrue(rows)
+        return {(row["group"], row["operation"]): (row["calls"], row["bytes"]) for row in rows}
+
     def repeated_is_eager(self, config, name, *overrides, wish="train.graph=on"):
         with self.subTest(name):
             eager, said = self.trained(config, f"{name}-eager", *EAGER, *overrides)
@@ -125,6 +131,7 @@ class Devices(unittest.TestCase):
             self.assertIn("steps of this shape are repeated as a graph from now on", said)
             mine, theirs = self.course(repeated), self.course(eager)
             self.assertEqual(mine, theirs)
+            self.assertEqual(self.traffic(repeated), self.traffic(eager), "calls of repeated steps count as those of eager ones")
             return mine
 
     def test_steps_repeated_as_a_graph_are_the_same_bits(self):

@@ -86,7 +86,9 @@ def report(ranks, logged, slow):
             "sensors": {"utilisation": spread(0.93, 0.05), "power_watts": spread(540), "celsius": spread(61), "throttled": spread(0.01)},
             "stragglers": [{"rank": slow, "host": host, "section": "forward", "excess": 0.25, "seconds": 0.01, "from_step": logged // 2, "to_step": logged}],
             "leaks": [{"rank": 1, "host": "node00", "what": "rss", "bytes_per_step": 4096, "from_step": 10, "to_step": logged}],
-            "goodput": {**seconds, "attempts": attempts}, "history": history(ranks, 128, logged, slow), "units": units, "ranks": [rank(number) for number in range(ranks)],
+            "goodput": {**seconds, "attempts": attempts}, "history": history(ranks, 128, logged, slow), "units": units, "sections": [{"name": name, "category": category, "ranks": ranks, "calls": calls, "seconds": spread(time, 0.1, slow), "memory_delta": spread(kept) if kept is not None else None, "memory_peak": spread(peak) if peak else None}
+                                                                        for name, category, calls, time, kept, peak in [("load_batch", "data_loading", logged, 9.5, None, None), ("evaluation", "model_inference", 4, 6.1, 0, 80 * MIB), ("my experts", "user", 2 * logged, 3.2, 65536, 9 * MIB)]],
+            "ranks": [rank(number) for number in range(ranks)],
             "verdict": {"kind": "straggler", "rank": slow, "host": host, "text": f"STRAGGLER: rank {slow} on {host} works 25 % longer than the others, mostly in forward (+0.01 s a step); they wait 8 % of the step",
                         "evidence": {"excess": 0.25, "forward_excess_seconds": 0.01, "others_comm_exposed_share": 0.084}, "advice": [f"Look at {host}: its other ranks are not slow, so the cause is one device or one core.", "Without it a step takes 0.132 s instead of 0.143 s."]}}
 

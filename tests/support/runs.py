@@ -19,18 +19,18 @@ def environment(**extra):
     return env
 
 
-def trireme(*arguments, ranks=0, timeout=300, cwd=None, **extra):
+def trireme(*arguments, ranks=0, timeout=300, cwd=None, binary=BINARY, **extra):
     """Runs to the end; ranks=0 without a launcher. Returns the completed process with text output."""
     command = [str(MPIRUN), "-np", str(ranks)] if ranks else []
-    command += [str(BINARY), *map(str, arguments)]
+    command += [str(binary), *map(str, arguments)]
     return subprocess.run(command, env=environment(**extra), capture_output=True, text=True, timeout=timeout, cwd=cwd,
                           stdin=subprocess.DEVNULL, check=False)
 
 
-def start(*arguments, ranks=0, **extra):
+def start(*arguments, ranks=0, binary=BINARY, **extra):
     """Starts in the background (own process group); the caller waits."""
     command = [str(MPIRUN), "-np", str(ranks)] if ranks else []
-    command += [str(BINARY), *map(str, arguments)]
+    command += [str(binary), *map(str, arguments)]
     return subprocess.Popen(command, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             stdin=subprocess.DEVNULL, start_new_session=True)
 

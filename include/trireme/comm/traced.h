@@ -18,6 +18,7 @@ struct TrafficRow {
   int64_t bytes = 0;          ///< of the larger tensor of each call; of byte strings the own one
   double busy_seconds = 0;    ///< transfers themselves, as far as their time is known
   double waited_seconds = 0;  ///< that callers were blocked
+  int64_t timed_bytes = 0;    ///< of `bytes` those that took busy_seconds
 };
 
 /// `inner` with an eye on it: what it does, throws and promises stays the same. Each call leaves a
@@ -35,5 +36,11 @@ struct TrafficRow {
 /// group and operation in the order of their first split; rows without calls are left out. Empty
 /// for a communicator that is not traced. Any thread.
 [[nodiscard]] std::vector<TrafficRow> traffic_of(const Communicator& communicator);
+/// What was done after `before` and up to `now`.
+[[nodiscard]] std::vector<TrafficRow> traffic_since(const std::vector<TrafficRow>& before,
+                                                    std::vector<TrafficRow> now);
+/// Counts calls and bytes once more: those of work that was recorded into a graph and is repeated,
+/// where no call comes by. Does nothing for a communicator that is not traced. Any thread.
+void count_again(const Communicator& communicator, const std::vector<TrafficRow>& rows);
 
 }  // namespace trireme::comm

@@ -4,6 +4,7 @@
 #include <trireme/data/dataset.h>
 #include <trireme/data/sampler.h>
 #include <trireme/data/transforms.h>
+#include <trireme/telemetry/recorder.h>
 
 #include <cstdint>
 #include <functional>
@@ -26,6 +27,8 @@ struct LoaderSettings {
   /// Called in the loading thread for each tensor of a finished micro-batch, e.g. to copy it to
   /// page-locked memory.
   std::function<at::Tensor(const at::Tensor&)> place;
+  /// Gets a span for each batch that is loaded. Must outlive the loader; null: none.
+  telemetry::Recorder* recorder = nullptr;
 };
 
 /// What this rank does of one global batch. Every rank gets the same number of micro-batches, the

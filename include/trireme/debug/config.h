@@ -14,6 +14,8 @@ namespace trireme::debug {
 /// What is wrong with the condition of a rule, with the column; nothing if it can be read.
 [[nodiscard]] std::optional<Error> condition_problem(std::string_view when);
 [[nodiscard]] std::vector<std::string> all_switch_names();
+/// Whether one of the names is a profiler's.
+[[nodiscard]] bool names_profiler(const std::vector<std::string>& names);
 
 struct RuleConfig {
   std::string when;
@@ -35,6 +37,9 @@ struct RuleConfig {
     b.key("enable", enable)
         .doc("debug switches to turn on when the condition becomes true")
         .one_of(all_switch_names());
+    if (steps > most_profile_steps && names_profiler(enable))
+      b.refuse("for", "a profiler keeps in memory what it records",
+               "give at most " + std::to_string(most_profile_steps) + " steps");
     if (enable.empty()) b.refuse("enable", "the rule turns nothing on", "name a debug switch");
     b.key("ranks", ranks).doc("where; null: on all ranks").at_least(0);
   }

@@ -41,6 +41,7 @@ class Debugger {
   };
   using MakeTool = std::function<std::unique_ptr<Tool>(Switch, const Subject&, Journal&)>;
   explicit Debugger(Settings settings, MakeTool make = make_tool);
+  /// Logs on this rank's console what no digest has told: that of a run that failed.
   ~Debugger();
   Debugger(const Debugger&) = delete;
   Debugger& operator=(const Debugger&) = delete;
@@ -79,8 +80,10 @@ class Debugger {
   [[nodiscard]] const Placement* placement(Switch which) const;  ///< null: it is off
 
   [[nodiscard]] bool on_here(Switch which) const;  ///< on this rank, and not failed
-  /// A profiler failed here: as when a tool does.
-  void failed_here(Switch which, const std::string& why);
+  /// A profiler that was on since that step has been given up on all ranks, which all call: it is
+  /// off, unless it has begun anew since. `why`: what this rank complained of; empty where it did
+  /// not. The next digest tells of it.
+  void given_up(Switch which, int64_t since_step, const std::string& why);
 
   /// Whether a tool that lives here makes something of gradients() or updated().
   [[nodiscard]] bool reads_gradients() const;
@@ -106,12 +109,14 @@ class Debugger {
   /// {switch: {"digest": {...}, "findings": [...], "left_out": 0, "failed": "why", "since_step":
   /// 7}}
   [[nodiscard]] std::string digest();
-  /// At rank 0, the digests of all ranks in their order: where tools have failed, for the status.
+  /// At rank 0, the digests of all ranks in their order: what has failed where, for the status.
   void heard(std::span<const std::string> by_rank);
 
   /// {"step": ..,
   ///  "switches": {name: {"ranks": "all" | [..], "since_step": .., "until_step": .. | null,
   ///                      "every_steps": .., "origin": "..", "failed_ranks": {"3": "why"}}},
+  ///  "failed": {name: {"since_step": .., "failed_ranks": {"3": "why"}}}: of those that are off now,
+  ///                                                                     until they are on again
   ///  "answers": {id: {"accepted": true, "text": ".."}}}: of the last 32 requests with an id
   [[nodiscard]] std::string status_json(int64_t step) const;
 
@@ -123,6 +128,8 @@ class Debugger {
   void begin(Entry& entry);
   void turn_off(Switch which);
   void fail(Entry& entry, const std::string& why);
+  void tell_failure(Switch which, const std::string& why) const;
+  void tell_untold();
   void answer(const Request& request, bool accepted, const std::string& text);
   Change expire_due(int64_t step);
   void tell_begin_step(int64_t step);

@@ -17,6 +17,8 @@ constexpr int64_t most_steps = 1'000'000'000'000;
 
 /// That a profiler records where the request names no steps.
 constexpr int64_t default_profile_steps = 10;
+/// That it may be asked for: what it records is kept in memory until it ends.
+constexpr int64_t most_profile_steps = 10'000;
 
 /// What is asked of all ranks at once: from the command line, the configuration, a rule or C++.
 struct Request {

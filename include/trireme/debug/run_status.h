@@ -22,10 +22,17 @@ struct RunStatus {
     std::string origin;
     std::map<std::string, std::string> failed_ranks;  ///< rank: why
   };
+  /// Off now, since it failed, or after it had.
+  struct Failed {
+    std::string name;
+    int64_t since_step = 0;                    ///< when it was on
+    std::map<std::string, std::string> ranks;  ///< rank: why
+  };
   int64_t attempt = 0;
   int64_t step = -1;  ///< -1: not known
   bool running = false;
   std::vector<On> switches;
+  std::vector<Failed> failed;
 
   [[nodiscard]] const On* find(std::string_view name) const;
 };

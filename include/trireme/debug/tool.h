@@ -35,8 +35,8 @@ class Journal {
   /// One structured record: an object to which schema, time, rank, step and switch are added. A
   /// unit or parameter goes under "unit" or "parameter".
   virtual void record(nlohmann::json fields) = 0;
-  /// What a person should see: logged here at once (the same text at most once in 100 steps), and
-  /// in the digest at rank 0.
+  /// What a person should see: recorded here at once (the same text at most once in 100 steps), and
+  /// told on rank 0's console with the next digest, with rank and host.
   virtual void finding(const std::string& text) = 0;
 };
 

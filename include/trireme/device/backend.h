@@ -70,8 +70,10 @@ class Backend {
   virtual void end_range();
   /// Whether device `from` addresses the memory of device `to` without the host in between.
   [[nodiscard]] virtual bool reaches(int from, int to) const;
-  /// From here on where memory is allocated and freed is remembered, or no longer. For the process.
-  virtual void record_memory_history(bool on);
+  /// What is remembered from here on of each piece of memory that is allocated or freed: nothing, its size and time, or also where
+  /// in the program, which is slow. For the process.
+  enum class MemoryHistory { off, sizes, stacks };
+  virtual void record_memory_history(MemoryHistory what);
   /// Writes what is allocated, and what was remembered, for PyTorch's memory visualiser. False where it cannot be told; throws kind
   /// `storage` if it cannot be written.
   virtual bool save_memory_snapshot(const std::string& path);

@@ -48,6 +48,15 @@ struct LockVerdict {
 [[nodiscard]] LockVerdict judge_lock(const LockOwner& owner, const LockOwner& self,
                                      uint64_t start_here);
 
+/// A run.lock as this process sees it now.
+struct LockSeen {
+  bool there = false;
+  std::optional<LockOwner> owner = {};  ///< none: just being written, or damaged
+  LockVerdict verdict = {};             ///< on the owner
+};
+/// What cannot be read is not there.
+[[nodiscard]] LockSeen see_lock(const std::filesystem::path& file);
+
 /// Holds run.dir/run.lock while it lives, so that two jobs never write the same run folder. Only
 /// rank 0 has one; the caller tells the other ranks the outcome. A small thread refreshes the
 /// heartbeat; the destructor removes the file if it is still ours.

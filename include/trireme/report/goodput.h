@@ -82,6 +82,5 @@ class GoodputLedger {
 
 /// When this process started, in seconds since 1970; now, where the system does not say.
 [[nodiscard]] double process_started();
-[[nodiscard]] double wall_clock();
 
 }  // namespace trireme::report

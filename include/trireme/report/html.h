@@ -14,6 +14,6 @@ namespace trireme::report {
 
 /// Writes the page of a run, as run_records() reads it, to `file` (empty: run.dir/report.html), at
 /// once and durably. Throws kinds input_missing and storage.
-void write_html(const RunPaths& paths, const std::filesystem::path& file = {});
+void write_html(const RunPaths& paths, bool held, const std::filesystem::path& file = {});
 
 }  // namespace trireme::report

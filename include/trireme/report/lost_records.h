@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <string_view>
 
 namespace trireme::report {
 
@@ -26,5 +28,9 @@ class LostRecords {
   int64_t count_ = 0;
   std::optional<Clock::time_point> told_;
 };
+
+/// Runs `write`. If that throws an Error of kind `storage` the record is lost: counted, and told of
+/// in the log when it is time to. `what`: "a record is", the beginning of that sentence.
+void write_or_lose(LostRecords& lost, std::string_view what, const std::function<void()>& write);
 
 }  // namespace trireme::report

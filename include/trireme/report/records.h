@@ -59,7 +59,4 @@ struct Event {
 /// `time` as utc_time() gives it.
 [[nodiscard]] std::string event_line(const Event& event, int64_t attempt, std::string_view time);
 
-/// Now, as 2026-11-21T09:30:05.123Z.
-[[nodiscard]] std::string utc_time();
-
 }  // namespace trireme::report

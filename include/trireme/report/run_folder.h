@@ -10,6 +10,7 @@
 #include <trireme/report/run_totals.h>
 #include <trireme/report/straggler.h>
 #include <trireme/storage/append_file.h>
+#include <trireme/storage/rotated_file.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -76,10 +77,12 @@ class RunFolder {
   Findings log_metrics(const StepMetrics& metrics, const Window& window);
   void log_eval(const EvalMetrics& metrics);
   void log_event(const Event& event);
+  /// Lines of debug.jsonl, which is made with the first one. Of more than 16 MiB the older ones go
+  /// to debug.jsonl.1 and on to .3.
+  void log_findings(std::span<const std::string> lines);
   /// Replaces report.json by one of all windows so far, if it can be written, and returns its
   /// verdict in words.
-  std::string write_report(std::span<const UnitSpread> units = {});
-  std::string write_report(ReportParts parts);
+  std::string write_report(ReportParts parts = {});
   /// Where the time of all attempts went, so far.
   [[nodiscard]] Goodput goodput() const { return goodput_.totals(); }
   [[nodiscard]] int64_t lost_records() const { return lost_.count(); }
@@ -101,7 +104,8 @@ class RunFolder {
   storage::AppendFile metrics_;
   storage::AppendFile eval_;
   storage::AppendFile events_;
-  LostRecords lost_;
+  storage::RotatedFile debug_;
+  LostRecords lost_, lost_findings_;
 };
 
 }  // namespace trireme::report

@@ -22,8 +22,9 @@ namespace trireme::report {
 ///   eval, events, debug, config
 ///   unread              files, or lines of files, that are damaged
 ///
-/// May be called while the run goes on, and after it was killed: what is absent is left out. Throws
-/// kind input_missing if there is no run folder.
-[[nodiscard]] std::string run_records(const RunPaths& paths);
+/// `held`: a process that lives holds run.lock, so that a run without exit.json goes on. May be
+/// called while it does, and after it was killed: what is absent is left out. Throws kind
+/// input_missing if there is no run folder.
+[[nodiscard]] std::string run_records(const RunPaths& paths, bool held);
 
 }  // namespace trireme::report

@@ -2,6 +2,7 @@
 
 #include <trireme/report/rank_reducer.h>
 #include <trireme/report/row_sum.h>
+#include <trireme/report/section_reducer.h>
 #include <trireme/report/traffic_reducer.h>
 #include <trireme/report/unit_reducer.h>
 #include <trireme/report/verdict.h>
@@ -18,6 +19,7 @@ namespace trireme::report {
 /// What report.json says besides the windows; all of rank 0.
 struct ReportParts {
   std::vector<UnitSpread> units = {};
+  std::vector<SectionSpread> sections = {};
   std::vector<TrafficSpread> communication = {};
   /// The text of operators.json; one that is no JSON is left out.
   std::optional<std::string> operators = {};

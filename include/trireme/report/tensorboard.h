@@ -79,7 +79,8 @@ class TensorBoard {
   LostRecords lost_;
 };
 
-/// train/..., throughput/..., phases/..., communication/... and memory/..., and `more` as it is.
+/// train/..., throughput/..., phases/..., communication/... and memory/..., and `more` as it is; of
+/// several ranks also histograms over the ranks, .../*_over_ranks.
 void log(TensorBoard& board, const StepMetrics& metrics, const Window& window,
          std::span<const TaggedValue> more = {});
 /// eval/loss and eval/<metric>.

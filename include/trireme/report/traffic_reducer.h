@@ -21,7 +21,7 @@ struct TrafficSpread {
   double bytes = 0;
   double busy_seconds = 0;
   double waited_seconds = 0;
-  telemetry::Spread bytes_per_second;  ///< while busy, by rank of all ranks
+  telemetry::Spread bytes_per_second;  ///< of transfers whose time is known, by rank of all ranks
 };
 
 /// Every rank calls, with its rows over `steps` steps; rows are matched by group and operation, and

@@ -20,7 +20,7 @@ class OperatorTracer {
     bool flops = true;
     bool memory = true;  ///< needs the counting allocator on the CPU
     bool stacks = false;
-    int64_t max_events = 1'000'000;  ///< those that come later are counted only
+    int64_t max_events = 1'000'000;  ///< those that come later are counted only, see full()
   };
   virtual ~OperatorTracer();
 
@@ -31,6 +31,12 @@ class OperatorTracer {
   virtual void start() = 0;
   /// What starts from here on belongs to `step`.
   void begin_step(int64_t step);
+  /// Whether it has recorded max_events, and would keep in memory what comes until stop() leaves it
+  /// out: then rest() is called at the end of the step. On a device the host must have waited for
+  /// the device before.
+  [[nodiscard]] virtual bool full() const { return false; }
+  /// From here on it only counts. Throws as stop() does.
+  virtual void rest() {}
   /// What is running is cut off here. Throws what went wrong as an Error; it is stopped then, too.
   /// On a device the host must have waited for the device before.
   [[nodiscard]] virtual OperatorTrace stop() = 0;

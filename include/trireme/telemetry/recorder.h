@@ -2,6 +2,7 @@
 
 #include <trireme/telemetry/memory.h>
 #include <trireme/telemetry/phase.h>
+#include <trireme/telemetry/section.h>
 #include <trireme/telemetry/span_log.h>
 
 #include <array>
@@ -112,6 +113,13 @@ class Recorder {
   /// What shows phases and spans to the device's own profiler as ranges; null where nothing does.
   [[nodiscard]] device::Backend* ranges() const { return ranges_; }
 
+  /// The section of this name, which lives as long as the recorder: ask once, at set-up.
+  [[nodiscard]] Section& section(std::string_view name, Category category = Category::user) {
+    return sections_.open(*this, name, category);
+  }
+  [[nodiscard]] const Sections& sections() const { return sections_; }
+  [[nodiscard]] const std::optional<c10::Device>& device() const { return device_; }
+
   [[nodiscard]] SpanLog& spans() { return spans_; }
   [[nodiscard]] int64_t step() const { return step_.load(std::memory_order_relaxed); }
 
@@ -158,6 +166,7 @@ class Recorder {
   std::unique_ptr<DeviceTimeline> timeline_;                // of the step under way
   uint64_t steps_timed_ = 0;                                // of those kept
   SpanLog spans_;
+  Sections sections_;
 };
 
 /// The time of its life belongs to `phase`, less the scopes inside it. Use on the step's thread;

@@ -18,6 +18,10 @@ namespace trireme::telemetry {
 /// Nanoseconds of the monotonic clock: the time base of all records of this process.
 [[nodiscard]] int64_t now_ns();
 
+/// The line of a trace that shows a span: that of its thread, or one that it shares with its like. A unit's backward begins and
+/// ends inside of autograd's operators, so that units have a line of their own.
+enum class Track : uint8_t { thread, units };
+
 struct SpanRecord {
   const char* name = nullptr;
   int64_t start_ns = 0;
@@ -25,18 +29,22 @@ struct SpanRecord {
   int64_t step = 0;
   int thread = 0;  ///< number of the thread in the order of their first spans
   Category category = Category::user;
+  Track track = Track::thread;
 
-  // Of a call of a communicator; of other spans as here.
+  // Of a call of a communicator; of other spans as here. Of one that tracks memory `bytes` is what was
+  // allocated at its end and not at its beginning, `peak` the most above its beginning, where known.
   int64_t bytes = 0;
+  int64_t peak = -1;
   int64_t sequence = -1;        ///< of a collective: (group, sequence) is the same on all its ranks
   const char* group = nullptr;  ///< outlives the log
   int32_t group_rank = -1;
   int32_t group_size = 0;
 };
 
-/// What a span of a communicator's call has beside its times; see SpanRecord.
+/// What some spans have beside their times; see SpanRecord.
 struct SpanDetail {
   int64_t bytes = 0;
+  int64_t peak = -1;
   int64_t sequence = -1;
   const char* group = nullptr;
   int32_t group_rank = -1;
@@ -55,7 +63,7 @@ class SpanLog {
 
   /// Any thread. `name` is kept as a pointer: a string literal, or one that outlives the log.
   void write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
-             int64_t step);
+             int64_t step, Track track = Track::thread);
   void write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
              int64_t step, const SpanDetail& detail);
 
@@ -79,6 +87,8 @@ class SpanLog {
   class Ring;
   static constexpr size_t max_threads = 64;
   Ring* ring_of_this_thread();
+  void write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
+             int64_t step, Track track, const SpanDetail* detail);
 
   const uint64_t id_;
   const size_t capacity_;

@@ -141,9 +141,11 @@ bool CudaBackend::reaches(int from, int to) const {
   return from == to || (cudaDeviceCanAccessPeer(&possible, from, to) == cudaSuccess && possible != 0);
 }
 
-void CudaBackend::record_memory_history(bool on) {
-  const auto what = on ? std::optional<std::string>("all") : std::nullopt;
-  torch::cuda::_record_memory_history(what, /*context=*/std::string("all"), /*stacks=*/"all", most_memory_events);
+void CudaBackend::record_memory_history(MemoryHistory what) {
+  const std::optional<std::string> all = "all";
+  torch::cuda::_record_memory_history(/*enabled=*/what == MemoryHistory::off ? std::nullopt : all,
+                                      /*context=*/what == MemoryHistory::stacks ? all : std::nullopt,
+                                      /*stacks=*/"all", most_memory_events);
 }
 
 bool CudaBackend::save_memory_snapshot(const std::string& path) {

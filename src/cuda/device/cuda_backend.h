@@ -17,7 +17,7 @@ class CudaBackend final : public device::Backend {
   void begin_range(const char* name) override;
   void end_range() override;
   [[nodiscard]] bool reaches(int from, int to) const override;
-  void record_memory_history(bool on) override;
+  void record_memory_history(MemoryHistory what) override;
   bool save_memory_snapshot(const std::string& path) override;
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> versions() const override;
 

@@ -281,6 +281,15 @@ function units(grid) {
   leftOut(grid, "units");
 }
 
+function sections(grid) {
+  const rows = report.sections ?? [];
+  if (!rows.length) return missing(grid, "Sections");
+  table(grid, {id: "table-sections", rows, limit: 24, columns: [{name: "section", text: true, value: row => row.name}, {name: "category", text: true, value: row => words(row.category)}, {name: "ranks", value: row => row.ranks}, {name: "calls", value: row => row.calls, format: value => digits(value)}, {name: "time of all", value: row => mean(row.seconds), format: seconds, meter: true}, {name: "most", value: row => at(row, "seconds", "max"), format: seconds},
+    {name: "on", text: true, value: row => rankName(at(row, "seconds", "max_rank"), at(row, "seconds", "max_host"))}, {name: "memory kept", value: row => mean(row.memory_delta), format: bytes}, {name: "peak memory", value: row => at(row, "memory_peak", "max"), format: bytes}]});
+  grid.append(element("p", {class: "quiet small wide"}, "Calls and times are of a rank, means over the ranks that called; memory is above that at a call's beginning, where it is tracked."));
+  leftOut(grid, "sections");
+}
+
 function operators(grid) {
   const recorded = records.operators ?? (Array.isArray(report.operators) ? {operators: report.operators} : report.operators), rows = at(recorded, "operators") ?? [];
   if (!rows.length) return missing(grid, "Operators", "switch a profiler on, as with debug.enable or trireme debug RUN enable autograd_profiler");
@@ -326,6 +335,7 @@ section("communication", "Communication", communication);
 section("stragglers", "Stragglers", stragglers);
 section("goodput", "Goodput", goodput);
 section("units", "Units of the model", units, {short: "Units"});
+section("sections", "Sections", sections);
 section("operators", "Operators", operators);
 section("host", "Host syncs and sensors", hostAndSensors, {short: "Sensors"});
 section("debug", "Debug findings", findings, {short: "Debug"});

@@ -49,7 +49,8 @@ TEST(Saver, SavesWhatWasThereWhenItBegan) {
   for (const int ranks : {1, 2, 3}) {
     const TemporaryFolder folder;
     test::spawn_ranks(ranks, [&](const comm::CommunicatorPtr& all) {
-      Saver saver(all, {.copied_at_once = is_buffer});
+      telemetry::Recorder recorder;
+      Saver saver(all, {.copied_at_once = is_buffer, .recorder = &recorder});
       EXPECT_FALSE(saver.under_way());
       saver.wait_copied();
       for (const int64_t step : {1, 2}) {
@@ -68,6 +69,13 @@ TEST(Saver, SavesWhatWasThereWhenItBegan) {
         EXPECT_EQ(result.step, step);
         EXPECT_EQ(result.committed.path, Store(folder.path()).path_of(step));
         EXPECT_FALSE(saver.under_way());
+      }
+      const auto spans = recorder.spans().drain();
+      EXPECT_EQ(spans.size(), all->rank() == 0 ? 4U : 2U) << "rank 0 writes, then completes";
+      const std::vector<std::string> names = recorder.spans().thread_names();
+      for (const auto& span : spans) {
+        EXPECT_STREQ(span.name, "save");
+        EXPECT_EQ(names.at(static_cast<size_t>(span.thread)), "checkpoint");
       }
     });
     for (const int64_t step : {1, 2})

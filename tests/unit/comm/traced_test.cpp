@@ -148,6 +148,30 @@ TEST(Traced, TrafficIsTheWholeFamilys) {
   });
 }
 
+TEST(Traced, RepeatedWorkIsCountedAgainButHasNoTimes) {
+  spawn_ranks(2, [](const CommunicatorPtr& plain) {
+    Recorder recorder;
+    const CommunicatorPtr ranks = traced(plain, recorder);
+    const CommunicatorPtr part = ranks->split(0, 0, "part");
+    const auto before = traffic_of(*ranks);
+    for (int i = 0; i < 2; ++i) ranks->all_reduce(at::ones({100}), ReduceOp::sum)->wait();
+    part->broadcast(at::ones({5}, at::kByte), 0)->wait();
+    const auto moved = traffic_since(before, traffic_of(*ranks));
+    ASSERT_EQ(moved.size(), 2U) << "nothing was split since";
+    count_again(*ranks, moved);
+    count_again(*part, moved);  // of the family, whichever of it is asked
+    const TrafficRow once = row(moved, "world", "all_reduce");
+    const TrafficRow sums = row(traffic_of(*ranks), "world", "all_reduce");
+    EXPECT_EQ(sums.calls, 6);
+    EXPECT_EQ(sums.bytes, 2400);
+    EXPECT_EQ(sums.timed_bytes, 800);
+    EXPECT_EQ(sums.busy_seconds, once.busy_seconds);
+    EXPECT_EQ(row(traffic_of(*ranks), "world/part", "broadcast").bytes, 15);
+    count_again(*plain, moved);
+    EXPECT_TRUE(traffic_of(*plain).empty());
+  });
+}
+
 TEST(Traced, TrafficOfCommunicatorsOfOneNameIsToldApart) {
   spawn_ranks(2, [](const CommunicatorPtr& plain) {
     Recorder recorder;

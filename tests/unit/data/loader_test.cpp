@@ -87,6 +87,27 @@ TEST(Loader, OrderDoesNotDependOnTheNumberOfWorkers) {
     }
 }
 
+TEST(Loader, EachBatchLeavesASpanOnTheThreadThatLoadedIt) {
+  const auto data = std::make_shared<Numbers>(20);
+  for (const int64_t workers : {0, 2}) {
+    telemetry::Recorder recorder;
+    {
+      LoaderSettings settings{.batch_size = 2, .workers = workers, .end = 20, .recorder = &recorder};
+      Loader loader(data, sampler(20, 4), {}, settings);
+      while (loader.next()) {}
+    }
+    const std::vector<std::string> names = recorder.spans().thread_names();
+    const auto spans = recorder.spans().drain();
+    EXPECT_EQ(spans.size(), 5U);
+    for (const auto& span : spans) {
+      EXPECT_STREQ(span.name, "load_batch");
+      EXPECT_EQ(span.category, telemetry::Category::data_loading);
+      const std::string& thread = names.at(static_cast<size_t>(span.thread));
+      EXPECT_THAT(thread, ::testing::StartsWith(workers == 0 ? "thread" : "loader"));
+    }
+  }
+}
+
 TEST(Loader, RanksTogetherSeeTheGlobalBatchInOrder) {
   const auto data = std::make_shared<Numbers>(29);
   const Sampler s = sampler(29, 12);

@@ -43,6 +43,9 @@ TEST(BackwardPass, RecordsArrivalsFlowAndUpdates) {
   EXPECT_EQ(digest["arrivals"], 12);
   EXPECT_EQ(digest["updated"], true);
   EXPECT_EQ(digest["flow"].size(), 3U);
+  EXPECT_EQ(digest["update_ratios"].size(), 6U);
+  EXPECT_EQ(digest["update_ratios"]["h.0.weight"], update["update_ratio"]);
+  EXPECT_FALSE(digest.contains("of"));
 }
 
 TEST(BackwardPass, NamesTheFirstGradientThatIsNotFinite) {
@@ -154,6 +157,7 @@ TEST(BackwardPass, UpdatesOfFragments) {
   const json update = run.notes.with("update_ratio").at(0);
   EXPECT_EQ(update["fragment"], (json{8, 4}));
   EXPECT_NEAR(update["update_ratio"].get<double>(), 0.1, 1e-6);
+  EXPECT_EQ(run.digest()["of"], "this rank's part");
 }
 
 }  // namespace

@@ -73,6 +73,12 @@ TEST(DebugConfig, NamesWhatIsWrongAndWhere) {
               HasSubstr("rules[0].when: column 1"));
   EXPECT_THAT(refusal("rules:\n  - {when: loss > 2, enable: [forward_pass], for: 0}"),
               HasSubstr("out of range"));
+  const std::string profiled = refusal(
+      "rules:\n  - {when: loss > 2, enable: [memory_usage, autograd_profiler], for: 10001}");
+  EXPECT_THAT(profiled, HasSubstr("rules[0].for: a profiler keeps in memory what it records"));
+  EXPECT_THAT(profiled, HasSubstr("give at most 10000 steps"));
+  EXPECT_EQ(refusal("rules:\n  - {when: loss > 2, enable: [memory_usage], for: 10001}"),
+            "accepted");
   EXPECT_THAT(
       refusal("rules:\n  - {when: loss > 2, enables: [forward_pass], enable: [forward_pass]}"),
       HasSubstr("enables"));

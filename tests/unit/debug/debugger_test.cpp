@@ -270,11 +270,12 @@ TEST_F(DebuggerTest, LeavesProfilersToTheCaller) {
       ElementsAre(Switch::autograd_profiler));
   EXPECT_THAT(stage_.moments, IsEmpty());
   EXPECT_TRUE(debugger->on_here(Switch::autograd_profiler));
-  debugger->failed_here(Switch::autograd_profiler, "no Kineto");
-  debugger->failed_here(Switch::tensorboard_profiler, "it is off");
+  EXPECT_THAT(debugger->expire(2).off, IsEmpty());
+  EXPECT_THAT(debugger->expire(3).off, ElementsAre(Switch::autograd_profiler));
+  (void)debugger->apply({.switches = {Switch::autograd_profiler}}, 3);
+  debugger->given_up(Switch::autograd_profiler, 3, "no Kineto");
   EXPECT_FALSE(debugger->on_here(Switch::autograd_profiler));
   EXPECT_THAT(debugger->digest(), HasSubstr("no Kineto"));
-  EXPECT_THAT(debugger->expire(3).off, ElementsAre(Switch::autograd_profiler));
 }
 
 TEST_F(DebuggerTest, ProductionRefuses) {
@@ -302,6 +303,9 @@ TEST_F(DebuggerTest, RefusesWhatCannotBeAndChangesNothing) {
       {{.id = "r", .switches = {Switch::validation}, .steps = INT64_MAX}, "out of range"},
       {{.id = "r", .switches = {Switch::validation}, .every_steps = 0},
        "every_steps 0 is out of range"},
+      {{.id = "r", .switches = {Switch::validation, Switch::autograd_profiler}, .steps = 10'001},
+       "steps 10001 is out of range for a profiler; it keeps in memory what it records, of at most "
+       "10000 steps"},
       {{.id = "r"}, "names no switch"}};
   for (const auto& [request, message] : cases) {
     const auto change = debugger->apply(request, 2);
@@ -351,6 +355,94 @@ TEST_F(DebuggerTest, AToolThatThrowsIsOffAndTheOthersGoOn) {
   EXPECT_THAT(
       said(),
       HasSubstr("debug switch gradient_norms failed on rank 0 on n0 and is off there: odd"));
+}
+
+/// The digest of a rank 1 as rank 0 hears it.
+void hear(Debugger& rank0, Debugger& rank1) {
+  rank0.heard(std::vector<std::string>{rank0.digest(), rank1.digest()});
+}
+
+TEST_F(DebuggerTest, AProfilerThatIsGivenUpIsOffOnAllRanksAndStandsInTheStatus) {
+  Stage other;
+  other.rank = 1;
+  const auto rank0 = make_debugger(stage_, 2), rank1 = make_debugger(other, 2);
+  for (Debugger* const one : {rank0.get(), rank1.get()}) {
+    (void)one->apply({.switches = {Switch::autograd_profiler, Switch::lr_scheduling}}, 5);
+    one->given_up(Switch::autograd_profiler, 5, one == rank1.get() ? "the disk is full" : "");
+    EXPECT_THAT(one->switches_on(), ElementsAre(Switch::lr_scheduling));
+    EXPECT_TRUE(one->has_digest());
+    EXPECT_THAT(one->expire(100).off, IsEmpty());
+  }
+  hear(*rank0, *rank1);
+  const json expected = json::parse(
+      R"({"autograd_profiler":{"since_step":5,"failed_ranks":{"1":"the disk is full"}}})");
+  EXPECT_EQ(status(*rank0)["failed"], expected);
+  EXPECT_FALSE(status(*rank0)["switches"].contains("autograd_profiler"));
+  EXPECT_EQ(rank1->digest(), "{}") << "it is told once";
+  (void)rank0->apply({.switches = {Switch::autograd_profiler}}, 9);
+  EXPECT_EQ(status(*rank0)["failed"], json::object()) << "it has another chance";
+  EXPECT_EQ(status(*rank0)["switches"]["autograd_profiler"]["failed_ranks"], json::object());
+}
+
+TEST_F(DebuggerTest, AProfilerThatIsGivenUpAsItGoesOffIsToldOf) {
+  Stage other;
+  other.rank = 1;
+  const auto rank0 = make_debugger(stage_, 2), rank1 = make_debugger(other, 2);
+  for (Debugger* const one : {rank0.get(), rank1.get()}) {
+    (void)one->apply({.switches = {Switch::tensorboard_profiler}, .steps = 3}, 5);
+    EXPECT_THAT(one->expire(8).off, ElementsAre(Switch::tensorboard_profiler));
+    one->given_up(Switch::tensorboard_profiler, 5, one == rank0.get() ? "mine" : "theirs");
+  }
+  hear(*rank0, *rank1);
+  EXPECT_EQ(status(*rank0)["failed"]["tensorboard_profiler"]["failed_ranks"],
+            json::parse(R"({"0":"mine","1":"theirs"})"));
+}
+
+TEST_F(DebuggerTest, AnOlderProfileThatIsGivenUpLeavesTheNewOneOn) {
+  const auto debugger = make_debugger(stage_, 1);
+  (void)debugger->apply({.switches = {Switch::autograd_profiler}}, 5);
+  (void)debugger->apply({.switches = {Switch::autograd_profiler}}, 7);
+  debugger->given_up(Switch::autograd_profiler, 5, "full");
+  EXPECT_TRUE(debugger->on_here(Switch::autograd_profiler));
+  const std::string digest = debugger->digest();
+  EXPECT_THAT(digest, HasSubstr("full"));
+  debugger->heard(std::vector<std::string>{digest});
+  EXPECT_EQ(status(*debugger)["switches"]["autograd_profiler"]["failed_ranks"], json::object());
+  EXPECT_EQ(status(*debugger)["failed"], json::object());
+}
+
+TEST_F(DebuggerTest, AToolThatHadFailedStaysInTheStatusWhenItIsOff) {
+  const auto debugger = make_debugger(stage_);
+  stage_.at["loss"] = [] {
+    throw std::runtime_error("odd");
+  };
+  (void)debugger->apply({.switches = {Switch::gradient_norms}, .steps = 1}, 0);
+  make_step(*debugger, 1);
+  EXPECT_EQ(status(*debugger)["failed"], json::object()) << "it is on, on other ranks";
+  (void)debugger->expire(1);
+  EXPECT_EQ(status(*debugger)["failed"],
+            json::parse(R"({"gradient_norms":{"since_step":0,"failed_ranks":{"0":"odd"}}})"));
+}
+
+TEST_F(DebuggerTest, ARunThatFailsStillTellsWhatNoDigestHas) {
+  stage_.rank = 1;
+  {
+    const auto debugger = make_debugger(stage_);
+    (void)debugger->apply({.switches = {Switch::gradient_norms}}, 0);
+    debugger->begin_step(1);
+    stage_.journal->finding("told");
+    (void)debugger->digest();
+    stage_.journal->finding("found as the run failed");
+    (void)debugger->apply({.switches = {Switch::validation}, .steps = 1}, 0);
+    stage_.journal->finding("went off before");
+    (void)debugger->expire(1);
+    debugger->given_up(Switch::autograd_profiler, 0, "full");
+  }
+  const std::string text = said();
+  EXPECT_THAT(text, HasSubstr("gradient_norms: rank 1 on n1: found as the run failed"));
+  EXPECT_THAT(text, HasSubstr("validation: rank 1 on n1: went off before"));
+  EXPECT_THAT(text, HasSubstr("autograd_profiler: rank 1 on n1: failed and is off there: full"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("rank 1 on n1: told")));
 }
 
 /// Attends a unit and throws before backward, which still comes to it.
@@ -576,6 +668,7 @@ TEST_F(DebuggerTest, TablesAreEqualOnAllRanks) {
       told[index] = debugger->digest();
       json table = json::parse(debugger->status_json(step));
       for (auto& [name, item] : table["switches"].items()) item.erase("failed_ranks");
+      table.erase("failed");  // what each rank knows of failures
       tables[index] = table.dump();
     });
   for (std::thread& thread : threads) thread.join();

@@ -4,6 +4,10 @@
 #include "debug/side_scope.h"
 #include "unit/debug/training.h"
 
+#include <thread>
+
+#include <ATen/ThreadLocalState.h>
+
 #include <gmock/gmock.h>
 
 namespace trireme::debug {
@@ -140,6 +144,29 @@ TEST(CopyCounter, CountsWhileItLives) {
   EXPECT_FALSE(at::hasThreadLocalCallbacks());
   CopyCounter next;
   EXPECT_TRUE(next.copies().empty());
+}
+
+/// As autograd's threads of devices do.
+void copy_on_a_thread_that_works_for_this_one() {
+  std::thread([state = at::ThreadLocalState()] {
+    const at::ThreadLocalStateGuard guard(state);
+    at::empty({4}, elsewhere).copy_(at::ones({4}));
+  }).join();
+}
+
+TEST(CopyCounter, CountsWhatOtherThreadsDoForIt) {
+  CopyCounter counter;
+  copy_on_a_thread_that_works_for_this_one();
+  ASSERT_EQ(counter.copies().size(), 1U);
+  EXPECT_EQ(counter.copies().begin()->second.copies, 1);
+  // Whose it is cannot be told of several.
+  std::thread([] {
+    CopyCounter other;
+    copy_on_a_thread_that_works_for_this_one();
+    EXPECT_TRUE(other.copies().empty());
+  }).join();
+  copy_on_a_thread_that_works_for_this_one();
+  EXPECT_EQ(counter.copies().begin()->second.copies, 2);
 }
 
 }  // namespace

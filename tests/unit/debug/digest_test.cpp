@@ -49,6 +49,15 @@ TEST(DigestSummary, FindsWhatNoRankSeesAlone) {
   EXPECT_TRUE(line["findings"][0]["rank"].is_null());
 }
 
+TEST(DigestSummary, LeavesOutFailuresOfRank0WhichHasSaidSo) {
+  const std::string failed = to_text(RankDigest{{Switch::gradient_norms, {.failed = "odd"}}});
+  EXPECT_THAT(console({failed, failed}),
+              ElementsAre("gradient_norms: rank 1 on n1: failed and is off there: odd"));
+  const DigestSummary summary = digest_summary(std::vector{failed}, 10, 1, {});
+  EXPECT_THAT(summary.console, IsEmpty());
+  EXPECT_EQ(nlohmann::json::parse(summary.lines.at(0))["failed"][0]["text"], "odd");
+}
+
 TEST(DigestSummary, DoesNotJudgeAnEvaluationThatOnlySomeRanksTellOf) {
   EXPECT_THAT(console({evaluated({0, 2, 4}), "{}"}), IsEmpty());
 }

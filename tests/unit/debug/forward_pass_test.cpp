@@ -54,6 +54,23 @@ TEST(ForwardPass, NamesTheFirstUnitThatIsNotFinite) {
   EXPECT_EQ(run.digest()["first_not_finite"]["unit"], "h.1");
 }
 
+TEST(ForwardPass, ListsUnitsWhoseOutputIsZeroEverywhere) {
+  Chain chain(4);
+  Training run(chain);
+  run.on(Switch::forward_pass);
+  const auto loss = [&] {
+    return chain.loss(chain_input());
+  };
+  run.run(loss);
+  EXPECT_EQ(run.digest()["zero"], json::array());
+  chain.then["h.2"] = [](const at::Tensor& y) {
+    return y * 0;
+  };
+  run.run(loss);
+  EXPECT_EQ(run.digest()["zero"], json::array({"h.2"}));
+  EXPECT_THAT(run.notes.findings, IsEmpty());
+}
+
 TEST(ForwardPass, NamesTheParameterThatSpoilsTheUnit) {
   Chain chain;
   Training run(chain);

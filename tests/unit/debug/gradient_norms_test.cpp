@@ -113,6 +113,40 @@ TEST(GradientNorms, NamesWhatVanishes) {
   EXPECT_EQ(run.notes.of("parameter", "h.0.weight").at(0)["verdict"], "vanishing");
 }
 
+TEST(GradientNorms, WhereMostVanishTheRestHasNotExploded) {
+  Chain chain;
+  Training run(chain);
+  run.on(Switch::gradient_norms);
+  chain.then["h.1"] = [](const at::Tensor& y) {
+    return y.detach() + (y - y.detach()) * 1e-9;
+  };
+  run.run([&] { return chain.loss(chain_input()); });
+  ASSERT_EQ(run.notes.findings.size(), 1U) << run.notes.all_findings();
+  EXPECT_THAT(run.notes.findings[0], HasSubstr("4 of 6 parameters vanish"));
+  const json digest = run.digest();
+  EXPECT_EQ(digest["vanishing"], 4);
+  EXPECT_EQ(digest["exploding"], 0);
+}
+
+TEST(GradientNorms, WhereMostExplodeTheRestHasNotVanished) {
+  Chain chain;
+  Training run(chain);
+  run.on(Switch::gradient_norms);
+  double factor = 1;
+  chain.then["h.1"] = [&factor](const at::Tensor& y) {
+    return y.detach() + (y - y.detach()) * factor;
+  };
+  const auto loss = [&] {
+    return chain.loss(chain_input());
+  };
+  for (int i = 0; i < 3; ++i) run.run(loss);
+  EXPECT_THAT(run.notes.findings, IsEmpty());
+  factor = 1e9;
+  run.run(loss);
+  ASSERT_EQ(run.notes.findings.size(), 1U) << run.notes.all_findings();
+  EXPECT_THAT(run.notes.findings[0], HasSubstr("4 of 6 parameters explode"));
+}
+
 TEST(GradientNorms, NamesWhatExplodes) {
   Chain chain;
   Training run(chain);

@@ -28,7 +28,7 @@ class JournalTest : public testing::Test {
     fs::permissions(folder_, fs::perms::owner_all, ignored);
     fs::remove_all(folder_);
   }
-  SwitchJournal make(RotatedFile::Limits limits = {}) {
+  SwitchJournal make(storage::RotatedFile::Limits limits = {}) {
     return {{.which = Switch::gradient_norms, .rank = 3, .attempt = 2, .step = &step_},
             folder_ / "debug",
             limits};
@@ -151,6 +151,15 @@ TEST_F(JournalTest, TellsAFindingOnceIn100Steps) {
   EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 2);
   ASSERT_EQ(lines().size(), 2U);
   EXPECT_EQ(lines()[1]["finding"], "h.0.w is not finite");
+}
+
+TEST_F(JournalTest, LeavesTheConsoleOfRank0ToTheDigest) {
+  SwitchJournal journal({.which = Switch::gradient_norms, .rank = 0, .step = &step_},
+                        folder_ / "debug");
+  testing::internal::CaptureStderr();
+  journal.finding("h.0.w is not finite");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_THAT(journal.take_findings().texts, ElementsAre("h.0.w is not finite"));
 }
 
 TEST_F(JournalTest, Keeps20FindingsOfAWindow) {

@@ -49,13 +49,16 @@ TEST_F(MemoryUsage, RecordsMomentsAndUnits) {
 }
 
 TEST_F(MemoryUsage, FindsALeak) {
+  // More than glibc ever keeps in its heap, where aligned blocks of 2.36 may not fit again into the
+  // room that they left (glibc bug 14581): then the process really grows. Never written to.
+  constexpr int64_t bytes = 36 << 20;
   for (const bool leaks : {false, true}) {
     Training run({}, {});
     run.on(Switch::memory_usage);
     Tensors kept;
     for (int64_t step = 1; step <= 100; ++step) {
       run.tools[0]->begin_step({step, false});
-      const at::Tensor one = at::ones({64 << 10});
+      const at::Tensor one = at::empty({bytes}, at::kByte);
       if (leaks) kept.push_back(one);
       run.tools[0]->end_step();
     }
@@ -64,10 +67,10 @@ TEST_F(MemoryUsage, FindsALeak) {
       continue;
     }
     EXPECT_THAT(run.notes.findings,
-                Contains(HasSubstr("the host memory of tensors grows by 256.")));
+                Contains(HasSubstr("the host memory of tensors grows by 3686")));
     const json leak = run.notes.of("leak", "host memory of tensors").at(0);
-    EXPECT_NEAR(leak["bytes_per_step"].get<double>(), 256 << 10, 1 << 12);
-    EXPECT_NEAR(run.digest()["allocated_per_step"].get<double>(), 256 << 10, 1 << 12);
+    EXPECT_NEAR(leak["bytes_per_step"].get<double>(), bytes, 1 << 13);
+    EXPECT_NEAR(run.digest()["allocated_per_step"].get<double>(), bytes, 1 << 13);
   }
 }
 

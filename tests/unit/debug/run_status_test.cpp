@@ -31,6 +31,9 @@ TEST(RunStatus, ReadsWhatADebuggerSays) {
   (void)debugger.apply({.switches = {Switch::lr_scheduling}, .ranks = {2}}, 5);
   debugger.heard(std::vector<std::string>{"{}", "{}", "{}",
                                           R"({"validation":{"failed":"odd","since_step":5}})"});
+  debugger.heard(std::vector<std::string>{
+      R"({"autograd_profiler":{"failed":"full","since_step":2}})", "{}", "{}",
+      R"({"autograd_profiler":{"failed":"an older one","since_step":1}})"});
   const RunStatus status = parse_status(debugger.status_json(6));
   (void)testing::internal::GetCapturedStderr();
   EXPECT_EQ(status.step, 6);
@@ -45,6 +48,10 @@ TEST(RunStatus, ReadsWhatADebuggerSays) {
   EXPECT_EQ(on->failed_ranks.at("3"), "odd");
   EXPECT_EQ(status.find("lr_scheduling")->until_step, std::nullopt);
   EXPECT_EQ(status.find("gradient_norms"), nullptr);
+  ASSERT_EQ(status.failed.size(), 1U);
+  EXPECT_EQ(status.failed[0].name, "autograd_profiler");
+  EXPECT_EQ(status.failed[0].since_step, 2);
+  EXPECT_THAT(status.failed[0].ranks, ElementsAre(testing::Pair("0", "full")));
 }
 
 TEST(RunStatus, WhatIsMissingIsNotThere) {

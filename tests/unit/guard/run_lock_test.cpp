@@ -275,6 +275,27 @@ TEST(ParseLock, TakesWhatIsThereAndRefusesTheRest) {
   EXPECT_DOUBLE_EQ(again->heartbeat, self.heartbeat);
 }
 
+TEST_F(Folder, IsSeenAsItsLockSays) {
+  EXPECT_FALSE(see_lock(file_).there);
+  put("");
+  EXPECT_TRUE(see_lock(file_).there);
+  EXPECT_FALSE(see_lock(file_).owner);
+  EXPECT_FALSE(see_lock(file_).verdict.live);
+  std::filesystem::remove(file_);
+  {
+    const RunLock lock(path_);
+    const LockSeen seen = see_lock(file_);
+    ASSERT_TRUE(seen.owner);
+    EXPECT_EQ(seen.owner->pid, getpid());
+    EXPECT_TRUE(seen.verdict.live);
+  }
+  put(elsewhere(1000));
+  const LockSeen stale = see_lock(file_);
+  EXPECT_TRUE(stale.there);
+  EXPECT_FALSE(stale.verdict.live);
+  EXPECT_FALSE(stale.verdict.why.empty());
+}
+
 TEST(ProcessStart, TellsRunningFromGone) {
   EXPECT_GT(process_start(getpid()), 0U);
   EXPECT_EQ(process_start(0), 0U);

@@ -46,7 +46,9 @@ class RunRecords : public ::testing::Test {
   void write(const std::string& name, const std::string& text) {
     std::ofstream(paths_.root / name, std::ios::binary) << text;
   }
-  nlohmann::json read() { return nlohmann::json::parse(run_records(paths_)); }
+  nlohmann::json read(bool held = false) {
+    return nlohmann::json::parse(run_records(paths_, held));
+  }
 
   static std::string metrics_line(int64_t step, const std::string& loss) {
     return fmt::format(
@@ -171,7 +173,7 @@ TEST(ShortenedReport, KeepsTheHistoryOfManyRanksSmall) {
 TEST_F(RunRecords, OfNoRunFolderAreAnError) {
   for (const fs::path& root : {paths_.root / "absent", paths_.root}) {
     try {
-      (void)run_records({root});
+      (void)run_records({root}, false);
       FAIL() << root;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::input_missing);
@@ -186,10 +188,14 @@ TEST_F(RunRecords, TellHowTheRunEnded) {
   EXPECT_EQ(read()["state"], "empty");
   write("metrics.jsonl", metrics_line(1, "2.5"));
   EXPECT_EQ(read()["state"], "lost");
-  write("run.lock", fmt::format(R"({{"heartbeat":{}}})", time(nullptr)));
-  EXPECT_EQ(read()["state"], "running");
-  write("run.lock", R"({"heartbeat":1000})");
+  EXPECT_EQ(read(/*held=*/true)["state"], "running");
   EXPECT_EQ(read()["state"], "lost");
+  write("events.jsonl", "{\"event\":\"started\"}\n{\"event\":\"finished\"}\n");
+  EXPECT_EQ(read(/*held=*/true)["state"], "finished") << "the page that the run itself writes";
+  write("events.jsonl", "{\"event\":\"finished\"}\n{\"event\":\"resumed\"}\n");
+  EXPECT_EQ(read(/*held=*/true)["state"], "running");
+  write("events.jsonl", "{\"event\":\"preempted\"}\n");
+  EXPECT_EQ(read(/*held=*/true)["state"], "stopped");
   write("exit.json", R"({"code":75,"resumable":true})");
   EXPECT_EQ(read()["state"], "stopped");
   write("exit.json", R"({"code":50,"resumable":false})");
@@ -281,7 +287,9 @@ TEST_F(RunRecords, AreBoundedWhereEventsAndFindingsAreMany) {
         "\n";
   }
   write("events.jsonl", events);
-  write("debug.jsonl", debug);
+  const size_t half = debug.find(R"({"step":2500)");
+  write("debug.jsonl.1", debug.substr(0, half));
+  write("debug.jsonl", debug.substr(half));
   const nlohmann::json records = read();
   EXPECT_EQ(records["events"]["counts"]["skipped"], 4500);
   EXPECT_EQ(records["events"]["shown"].size(), 800U);
@@ -295,7 +303,7 @@ TEST_F(RunRecords, AreBoundedWhereEventsAndFindingsAreMany) {
 TEST_F(RunRecords, BecomeAPageThatHoldsNothingFromOutside) {
   write("metrics.jsonl", metrics_line(1, "2.5"));
   write("config.yaml", "# </script><script>alert(1)</script><!-- \xff\n");
-  write_html(paths_);
+  write_html(paths_, false);
   const std::string page = text_of(paths_.root / "report.html");
   EXPECT_THAT(page, Not(HasSubstr("{{")));
   EXPECT_THAT(page, Not(HasSubstr("alert(1)</script>"))) << "what the run says must stay text";
@@ -303,10 +311,10 @@ TEST_F(RunRecords, BecomeAPageThatHoldsNothingFromOutside) {
   EXPECT_THAT(page, HasSubstr("default-src 'none'"));
   for (const char* outside : {"src=\"http", "href=\"http", "@import", "url("})
     EXPECT_THAT(page, Not(HasSubstr(outside)));
-  write_html(paths_, paths_.root / "other.html");
+  write_html(paths_, false, paths_.root / "other.html");
   EXPECT_TRUE(fs::exists(paths_.root / "other.html"));
   try {
-    write_html(paths_, paths_.root / "absent" / "page.html");
+    write_html(paths_, false, paths_.root / "absent" / "page.html");
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::storage);

@@ -1,3 +1,4 @@
+#include <trireme/core/wall_clock.h>
 #include <trireme/report/exit_record.h>
 #include <trireme/report/records.h>
 

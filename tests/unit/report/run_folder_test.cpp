@@ -198,7 +198,7 @@ TEST_F(Folder, TheReportHasAllItsParts) {
   for (const char* key :
        {"schema", "attempt",      "steps",           "step_seconds",  "phases",
         "memory", "memory_kinds", "memory_forecast", "communication", "model_flops_per_second",
-        "mfu",    "sensors",      "ranks",           "units",         "stragglers",
+        "mfu",    "sensors",      "ranks",           "units",         "sections", "stragglers",
         "leaks",  "goodput",      "history",         "operators",     "verdict"})
     EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_EQ(json.at("communication").at(0).at("operation"), "all_reduce");
@@ -264,6 +264,32 @@ TEST_F(Folder, DigestsAndProfilesThatAreUndoneAreCutBack) {
   const RunFolder folder = open(20);
   EXPECT_THAT(steps(paths_.root / "debug.jsonl"), ElementsAre(10));
   EXPECT_THAT(steps(paths_.events()), ElementsAre(10));
+}
+
+TEST_F(Folder, OlderDigestsAreCutBackToo) {
+  std::ofstream(paths_.root / "debug.jsonl.2") << "{\"step\":10,\"switch\":\"a\"}\n";
+  std::ofstream(paths_.root / "debug.jsonl.1") << "{\"step\":20,\"switch\":\"a\"}\n"
+                                               << "{\"step\":30,\"switch\":\"a\"}\n";
+  std::ofstream(paths_.root / "debug.jsonl") << "{\"step\":40,\"switch\":\"a\"}\n";
+  RunFolder folder = open(20);
+  EXPECT_THAT(steps(paths_.root / "debug.jsonl.2"), ElementsAre(10));
+  EXPECT_THAT(steps(paths_.root / "debug.jsonl.1"), ElementsAre(20));
+  EXPECT_THAT(steps(paths_.root / "debug.jsonl"), IsEmpty());
+  folder.log_findings(std::vector<std::string>{R"({"step":21,"switch":"a"})"});
+  EXPECT_THAT(steps(paths_.root / "debug.jsonl"), ElementsAre(21));
+}
+
+TEST_F(Folder, DigestsAreBounded) {
+  RunFolder folder = open({});
+  const std::string text(1 << 20, 'x');
+  for (int64_t step = 1; step <= 100; ++step)
+    folder.log_findings(std::vector<std::string>{Json({{"step", step}, {"text", text}}).dump()});
+  uintmax_t bytes = 0;
+  for (const char* const suffix : {"", ".1", ".2", ".3"})
+    bytes += std::filesystem::file_size(paths_.root / (std::string("debug.jsonl") + suffix));
+  EXPECT_LE(bytes, uintmax_t{64} << 20);
+  EXPECT_FALSE(std::filesystem::exists(paths_.root / "debug.jsonl.4"));
+  EXPECT_EQ(steps(paths_.root / "debug.jsonl").back(), 100);
 }
 
 TEST_F(Folder, SignsOfLifeAreInTheLedger) {
@@ -345,6 +371,22 @@ TEST_F(Folder, ARecordThatCannotBeWrittenIsLostAndTheRunGoesOn) {
   EXPECT_THAT(testing::internal::GetCapturedStderr(),
               HasSubstr("4 records of metrics, evaluations and events could not be written"));
   EXPECT_THAT(steps(paths_.metrics()), ElementsAre(1, 4));
+}
+
+TEST_F(Folder, FindingsMakeTheirFileAndMayBeLostToo) {
+  RunFolder folder = open({});
+  EXPECT_FALSE(std::filesystem::exists(paths_.debug()));
+  const std::vector<std::string> two{R"({"step": 1})", R"({"step": 2})"}, third{R"({"step": 3})"};
+  folder.log_findings(two);
+  testing::internal::CaptureStderr();
+  core::fault::set_step(full_disk);
+  folder.log_findings(two);
+  core::fault::set_step(-1);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("findings of debug switches are lost (1 so far), the run goes on: "));
+  EXPECT_EQ(folder.lost_records(), 0) << "of metrics, evaluations and events";
+  folder.log_findings(third);
+  EXPECT_THAT(steps(paths_.debug()), ElementsAre(1, 2, 3));
 }
 
 TEST(LostRecords, AreToldAtTheFirstAndThenOnceAMinute) {

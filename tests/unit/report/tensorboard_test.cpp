@@ -146,6 +146,7 @@ class Board : public testing::Test {
     RankRow fast{}, slow{};
     fast[index_of(telemetry::Phase::forward)] = 0.25;
     slow[index_of(telemetry::Phase::forward)] = 0.75;
+    slow[index_of(telemetry::Phase::data)] = 0.125;
     fast[index_of(Item::rss)] = 1000;
     slow[index_of(Item::rss)] = 3000;
     fast[index_of(Item::celsius)] = slow[index_of(Item::celsius)] =
@@ -235,7 +236,7 @@ TEST_F(Board, LogsAStepOverAllRanks) {
         std::vector<TaggedValue>{{"model/accuracy", 0.25}});
   }
   const std::vector<Message> events = events_in(files().at(0));
-  ASSERT_THAT(events, SizeIs(3));
+  ASSERT_THAT(events, SizeIs(6));
   EXPECT_EQ(events[2].only(2).integer, 7U);
   const auto scalars = scalars_of(events[2]);
   EXPECT_EQ(scalars.at("train/loss"), 2.5F);
@@ -248,6 +249,31 @@ TEST_F(Board, LogsAStepOverAllRanks) {
   EXPECT_EQ(scalars.at("model/accuracy"), 0.25F);
   EXPECT_EQ(scalars.count("throughput/tokens_per_second"), 1U);
   EXPECT_EQ(scalars.count("sensors/celsius"), 0U) << "not known on any rank";
+  EXPECT_EQ(scalars.count("throughput/mfu"), 0U) << "nor is what the device could do";
+  std::vector<std::string> tags;
+  for (size_t i = 3; i < events.size(); ++i) {
+    EXPECT_EQ(events[i].only(2).integer, 7U);
+    tags.push_back(events[i].in(5).in(1).only(1).bytes);
+    EXPECT_EQ(scalars.count(tags.back()), 0U) << "a tag has one dashboard";
+  }
+  EXPECT_THAT(tags, ElementsAre("throughput/step_seconds_over_ranks", "phases/data_over_ranks",
+                                "phases/comm_exposed_over_ranks"));
+  const Message data = events[4].in(5).in(1).in(5);
+  EXPECT_EQ(data.numbers<double>(2).at(0), 0.125) << "the most";
+  EXPECT_EQ(data.numbers<double>(3).at(0), 2) << "a value a rank";
+}
+
+TEST_F(Board, LogsWhatIsKnownOfOneRank) {
+  RankRow row{};
+  row[index_of(Item::step_seconds)] = 0.5;
+  row[index_of(Item::flops)] = 1e9;
+  {
+    TensorBoard board(folder_);
+    log(board, {.step = 1, .peak_flops_per_rank = 8e9}, window_of({row}));
+  }
+  const std::vector<Message> events = events_in(files().at(0));
+  ASSERT_THAT(events, SizeIs(3)) << "there are no others to compare it with";
+  EXPECT_EQ(scalars_of(events[2]).at("throughput/mfu"), 0.25F);
 }
 
 TEST_F(Board, LogsAnEvaluation) {

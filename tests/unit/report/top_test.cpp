@@ -400,6 +400,23 @@ TEST_F(TopFolder, ShowsFindingsSwitchesAndTroubles) {
   EXPECT_THAT(run.troubles, IsEmpty()) << "of the attempt before";
 }
 
+TEST_F(TopFolder, FindingsStayWhenTheirFileIsRotatedAndGoWhenTheyAreUndone) {
+  const auto found = [](int step) {
+    return R"({"step":)" + std::to_string(step) +
+           R"(,"switch":"a","findings":[{"rank":1,"host":"n2","text":"odd"}]})" + "\n";
+  };
+  append("config.yaml", "train: {steps: 20}\n");
+  append("debug.jsonl", found(1) + found(2));
+  TopReader reader(root_);
+  EXPECT_EQ(reader.read(live(), now()).findings.size(), 2U);
+  std::filesystem::rename(root_ / "debug.jsonl", root_ / "debug.jsonl.1");
+  append("debug.jsonl", found(3));
+  EXPECT_EQ(reader.read(live(), now()).findings.size(), 3U);
+  std::filesystem::rename(root_ / "debug.jsonl", root_ / "old");  // a resume cuts it
+  append("debug.jsonl", found(2));
+  EXPECT_EQ(reader.read(live(), now()).findings.size(), 1U);
+}
+
 TEST_F(TopFolder, DamagedFilesAreNoErrors) {
   append("metrics.jsonl",
          "[1]\nnot json\n{\"step\":\"three\",\"phases\":[1],\"memory\":{\"rss\":7}}\n\n");

@@ -43,6 +43,30 @@ json write_and_read(int ranks, const std::function<TracePart(int)>& part_of,
   return read_trace(file);
 }
 
+TEST(Trace, UnitsHaveALineOfTheirOwnAndAModelsOwnSpansStayWhereTheyWere) {
+  const json trace = write_and_read(1, [](int) {
+    TracePart part;
+    part.thread_names = {"main"};
+    const auto span = [&](const char* name, telemetry::Track track) {
+      part.spans.push_back({.name = name,
+                            .start_ns = 1'000'000'000,
+                            .duration_ns = 1000,
+                            .category = telemetry::Category::forward_pass,
+                            .track = track});
+    };
+    span("block 0", telemetry::Track::units);
+    span("my attention", telemetry::Track::thread);
+    return part;
+  });
+  std::map<int64_t, std::string> threads;
+  for (const json& event : events_of(trace, 'M'))
+    if (event.at("name") == "thread_name") threads[event.at("tid")] = event.at("args").at("name");
+  std::map<std::string, std::string> shown;
+  for (const json& event : events_of(trace, 'X')) shown[event.at("name")] = threads[event.at("tid")];
+  EXPECT_EQ(shown["block 0"], "units");
+  EXPECT_EQ(shown["my attention"], "main");
+}
+
 TEST(Trace, OfAllRanksIsOneFileInRank0sTime) {
   constexpr int n = 4;
   const int64_t day = 86'400'000'000'000;

@@ -14,7 +14,7 @@ TEST(TrafficReducer, MatchesRowsByGroupAndOperation) {
     const int rank = ranks->rank();
     std::vector<comm::TrafficRow> mine;
     // In another order on rank 1; rank 2 is not in the group of the others' broadcasts.
-    const comm::TrafficRow reduce{"world", "all_reduce", 20, 1000 * (rank + 1), 0.5, 0.25};
+    const comm::TrafficRow reduce{"world", "all_reduce", 20, 2000 * (rank + 1), 0.5, 0.25, 1000 * (rank + 1)};
     const comm::TrafficRow broadcast{"world/node", "broadcast", 10, 500, 0, 0.1};
     if (rank == 0) mine = {reduce, broadcast};
     if (rank == 1) mine = {broadcast, reduce};
@@ -28,9 +28,10 @@ TEST(TrafficReducer, MatchesRowsByGroupAndOperation) {
     EXPECT_EQ(first.operation, "all_reduce");
     EXPECT_EQ(first.ranks, 3);
     EXPECT_DOUBLE_EQ(first.calls, 2);
-    EXPECT_DOUBLE_EQ(first.bytes, 200);
+    EXPECT_DOUBLE_EQ(first.bytes, 400);
     EXPECT_DOUBLE_EQ(first.busy_seconds, 0.05);
     EXPECT_DOUBLE_EQ(first.waited_seconds, 0.025);
+    // Of the bytes that took the 0.5 s.
     EXPECT_DOUBLE_EQ(first.bytes_per_second.min, 2000);
     EXPECT_DOUBLE_EQ(first.bytes_per_second.max, 6000);
     EXPECT_EQ(first.bytes_per_second.max_rank, 2);

@@ -16,6 +16,7 @@
 
 #include <gmock/gmock.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/profiler/api.h>
 
 namespace trireme::telemetry {
 namespace {
@@ -293,6 +294,55 @@ TEST_F(CallbackTracer, WhatIsTooMuchIsCounted) {
   (void)at::relu(a);
   const auto per_relu = static_cast<int64_t>(complete->stop().events.size());
   EXPECT_EQ(trace.dropped, 25 * (1 + per_relu) - 10);
+}
+
+TEST(KinetoTracer, RestsWhenItIsFull) {
+  const at::Tensor a = at::ones({3});
+  const auto work = [&](int times) {
+    for (int i = 0; i < times; ++i) (void)at::neg(a);  // one operation
+  };
+  const auto tracer = make_kineto_tracer({.shapes = false, .flops = false, .memory = false, .max_events = 30}, at::kCPU);
+  tracer->start();
+  tracer->begin_step(1);
+  work(10);
+  EXPECT_FALSE(tracer->full());
+  tracer->begin_step(2);
+  work(50);
+  ASSERT_TRUE(tracer->full());
+  EXPECT_TRUE(torch::profiler::impl::profilerEnabled());
+  tracer->rest();
+  EXPECT_FALSE(torch::profiler::impl::profilerEnabled()) << "nothing is kept any more";
+  EXPECT_FALSE(tracer->full());
+  EXPECT_TRUE(tracer->running());
+  EXPECT_THROW((void)make_callback_tracer({})->start(), Error) << "it is still this one's turn";
+  tracer->begin_step(3);
+  work(100);
+  EXPECT_FALSE(tracer->full()) << "it can be full but once";
+  const OperatorTrace trace = tracer->stop();
+  EXPECT_EQ(trace.events.size(), 30U);
+  EXPECT_EQ(trace.dropped, 160 - 30);
+  EXPECT_EQ(trace.events.front().step, 1);
+  EXPECT_EQ(trace.events.back().step, 2);
+  EXPECT_FALSE(at::hasCallbacks());
+
+  tracer->start();  // from nothing
+  work(5);
+  const OperatorTrace next = tracer->stop();
+  EXPECT_EQ(next.events.size(), 5U);
+  EXPECT_EQ(next.dropped, 0);
+}
+
+TEST(KinetoTracer, ThatIsForgottenAtRestLeavesNothing) {
+  {
+    const auto tracer = make_kineto_tracer({.max_events = 1}, at::kCPU);
+    tracer->start();
+    (void)at::ones({3});
+    ASSERT_TRUE(tracer->full());
+    tracer->rest();
+  }
+  EXPECT_FALSE(at::hasCallbacks());
+  const auto next = make_callback_tracer({});
+  EXPECT_NO_THROW(next->start());
 }
 
 TEST_F(CallbackTracer, ThreadsOfAutogradAreRecordedOthersAreNot) {

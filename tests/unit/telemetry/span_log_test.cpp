@@ -78,6 +78,20 @@ TEST(SpanDetails, AreWholeWhileThreadsWrite) {
   EXPECT_EQ(seen + log.dropped(), 2 * per_thread);
 }
 
+TEST(SpanLog, KeepsTheTrackBesideEveryCategory) {
+  SpanLog log(64);
+  for (size_t i = 0; i < category_count; ++i)
+    for (const Track track : {Track::thread, Track::units})
+      log.write("s", static_cast<Category>(i), static_cast<int64_t>(i), 1, 7, track);
+  const auto records = log.drain();
+  ASSERT_EQ(records.size(), 2 * category_count);
+  for (size_t i = 0; i < records.size(); ++i) {
+    EXPECT_EQ(records[i].category, static_cast<Category>(i / 2));
+    EXPECT_EQ(records[i].track, i % 2 == 0 ? Track::thread : Track::units);
+    EXPECT_EQ(records[i].step, 7);
+  }
+}
+
 TEST(ThreadNames, AreGivenOrNumbered) {
   SpanLog log(4);
   log.write("s", Category::user, 1, 1, 0);

@@ -13,11 +13,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <torch/csrc/profiler/api.h>
 
 #include <trireme/comm/local.h>
 #include <trireme/core/error.h>
 
 #include "support/spawn_ranks.h"
+#include "trainer/profile_files.h"
 #include "unit/storage/temporary_folder.h"
 
 namespace trireme::trainer {
@@ -30,6 +32,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
+using testing::UnorderedElementsAreArray;
 
 std::string unzipped(const fs::path& path) {
   std::string text;
@@ -63,8 +66,9 @@ bool has_operator(const fs::path& operators, const std::string& name) {
 /// A rank that does little in its steps.
 class Rank {
  public:
-  Rank(comm::World& world, const fs::path& root, const telemetry::ProfileConfig& config, const std::string& trace, int64_t keep = 8)
-      : profiler({.profile = config, .trace = trace, .paths = {root}, .attempt = 3, .keep = keep,
+  Rank(comm::World& world, const fs::path& root, const telemetry::ProfileConfig& config, const std::string& trace, int64_t keep = 8,
+       int64_t keep_files = 10)
+      : profiler({.profile = config, .trace = trace, .paths = {root}, .attempt = 3, .keep = keep, .keep_files = keep_files,
                   .on_event = [this](const report::Event& event) { events.push_back(event); }},
                  world, recorder, at::kCPU) {}
 
@@ -272,6 +276,116 @@ TEST_F(ProfilerTest, AFileThatOneRankCannotWriteForTensorBoardEndsTheProfileNotT
     EXPECT_THAT(why, HasSubstr("profile"));
     EXPECT_EQ(world.all()->poisoned(), nullptr);
   });
+}
+
+TEST_F(ProfilerTest, TellsWhichSwitchesItGaveUpAndWhoComplained) {
+  std::ofstream(root_ / "profile") << "in the way";
+  test::spawn_worlds(3, [&](comm::World& world) {
+    Rank rank(world, root_, {}, "off");
+    rank.steps(2);
+    rank.profiler.start(Switch::tensorboard_profiler, world.rank() == 2, rank.done);
+    rank.steps(1);
+    EXPECT_THAT(rank.profiler.take_given_up(), IsEmpty());
+    rank.profiler.finish(Switch::tensorboard_profiler, rank.done);
+    const std::vector<Profiler::GivenUp> given_up = rank.profiler.take_given_up();
+    ASSERT_THAT(given_up, SizeIs(1));
+    EXPECT_EQ(given_up[0].which, Switch::tensorboard_profiler);
+    EXPECT_EQ(given_up[0].since_step, 2);
+    if (world.rank() == 2)
+      EXPECT_THAT(given_up[0].why, testing::AllOf(HasSubstr("profile"), testing::EndsWith("; all ranks give the recording up")));
+    else
+      EXPECT_EQ(given_up[0].why, "");
+    EXPECT_THAT(rank.profiler.take_given_up(), IsEmpty());
+    rank.steps(2);
+    EXPECT_THAT(rank.eager, ElementsAre(false, false, true, false, false));
+  });
+}
+
+TEST_F(ProfilerTest, ARecordingThatIsGivenUpTakesBothSwitchesWithItButNotOneThatBeginsAnew) {
+  const auto alone = comm::make_local_world();
+  Rank rank(*alone, root_ / "missing", {}, "off");
+  rank.profiler.start(Switch::autograd_profiler, true, rank.done);
+  rank.steps(1);
+  rank.profiler.start(Switch::tensorboard_profiler, true, rank.done);  // cuts, which fails
+  std::vector<Profiler::GivenUp> given_up = rank.profiler.take_given_up();
+  ASSERT_THAT(given_up, SizeIs(1));
+  EXPECT_EQ(given_up[0].which, Switch::autograd_profiler);
+  rank.steps(1);
+  rank.profiler.start(Switch::autograd_profiler, true, rank.done);  // so does this
+  given_up = rank.profiler.take_given_up();
+  ASSERT_THAT(given_up, SizeIs(1));
+  EXPECT_EQ(given_up[0].which, Switch::tensorboard_profiler);
+  EXPECT_EQ(given_up[0].since_step, 1);
+  rank.steps(1);
+  rank.profiler.start(Switch::autograd_profiler, true, rank.done);
+  given_up = rank.profiler.take_given_up();
+  ASSERT_THAT(given_up, SizeIs(1));
+  EXPECT_EQ(given_up[0].which, Switch::autograd_profiler);
+  EXPECT_EQ(given_up[0].since_step, 2) << "the recording before";
+  EXPECT_TRUE(rank.profiler.needs_eager_steps()) << "it is on again";
+  rank.profiler.finish_all(rank.done);
+}
+
+TEST_F(ProfilerTest, AScheduleThatIsGivenUpIsNoSwitch) {
+  const auto alone = comm::make_local_world();
+  Rank rank(*alone, root_ / "missing", {.skip_first = 0, .wait = 0, .warmup = 0, .active = 1, .repeat = 0}, "spans");
+  rank.steps(2);
+  EXPECT_THAT(rank.event_names(), ElementsAre("profile_failed"));
+  EXPECT_THAT(rank.profiler.take_given_up(), IsEmpty());
+}
+
+TEST_F(ProfilerTest, KinetoRecordsNoMoreThanItMayHoweverLongASwitchIsOn) {
+  const auto alone = comm::make_local_world();
+  Rank rank(*alone, root_, {.operators = "kineto", .max_events = 20}, "off");
+  rank.profiler.start(Switch::autograd_profiler, true, rank.done);
+  rank.step();
+  EXPECT_TRUE(torch::profiler::impl::profilerEnabled());
+  rank.steps(30);
+  EXPECT_FALSE(torch::profiler::impl::profilerEnabled()) << "nothing grows any more";
+  EXPECT_TRUE(rank.profiler.recording());
+  rank.profiler.finish(Switch::autograd_profiler, rank.done);
+  ASSERT_THAT(rank.event_names(), ElementsAre("profiled"));
+  const nlohmann::json operators = json_of(root_ / "operators.json");
+  EXPECT_EQ(operators["last_step"], 31);
+  EXPECT_GT(operators["dropped"], 30);
+  EXPECT_FALSE(at::hasCallbacks());
+}
+
+TEST_F(ProfilerTest, TheLastFilesForTensorBoardStay) {
+  const auto alone = comm::make_local_world();
+  fs::create_directories(root_ / "profile");
+  const std::string old = "n1_7.1000.pt.trace.json.gz";
+  for (const std::string& name : {old, std::string("notes.txt")}) std::ofstream(root_ / "profile" / name) << "x";
+  Rank rank(*alone, root_, {}, "off", /*keep=*/8, /*keep_files=*/2);
+  for (int i = 0; i < 3; ++i) {
+    rank.profiler.start(Switch::tensorboard_profiler, true, rank.done);
+    rank.steps(1);
+    rank.profiler.finish(Switch::tensorboard_profiler, rank.done);
+  }
+  const std::vector<std::string> names = names_in(root_ / "profile");
+  EXPECT_THAT(names, SizeIs(testing::Le(3U)));  // two in one millisecond are one
+  EXPECT_THAT(names, testing::Contains("notes.txt"));
+  EXPECT_THAT(names, testing::Not(testing::Contains(old)));
+}
+
+TEST(SurplusFiles, AreTheOldestOfEachProcessAndOfAll) {
+  const auto trace = [](const std::string& process, int64_t ms) { return process + "." + std::to_string(ms) + ".pt.trace.json.gz"; };
+  const auto memory = [](const std::string& process, int64_t ms) { return process + "." + std::to_string(ms) + ".memory.pickle"; };
+  const std::vector<std::string> few = {trace("n1.site_1", 5), trace("n1.site_1", 6), trace("n2.site_9", 5), memory("n1.site_1", 1),
+                                        memory("n1.site_1", 2)};
+  EXPECT_THAT(surplus_files(few, 2, 2), IsEmpty());
+  EXPECT_THAT(surplus_files(few, 1, 2), UnorderedElementsAre(trace("n1.site_1", 5), memory("n1.site_1", 1)));
+  // Times are numbers, whatever their lengths.
+  EXPECT_THAT(surplus_files({trace("a_1", 999), trace("a_1", 1000)}, 1, 4), ElementsAre(trace("a_1", 999)));
+  // Of processes that are no more.
+  std::vector<std::string> attempts;
+  for (int64_t i = 0; i < 20; ++i) attempts.push_back(trace("n_" + std::to_string(i), 100 + i));
+  const std::vector<std::string> gone = surplus_files(attempts, 3, 4);
+  EXPECT_THAT(gone, SizeIs(8));
+  EXPECT_THAT(gone, UnorderedElementsAreArray(attempts.begin(), attempts.begin() + 8));
+  const std::vector<std::string> others = {"x.pt.trace.json.gz", "n_1.late.pt.trace.json.gz", "n_1.5x.memory.pickle", ".pt.trace.json.gz", "a",
+                                           ""};
+  EXPECT_THAT(surplus_files(others, 0, 1), IsEmpty());
 }
 
 TEST_F(ProfilerTest, AStepThatThrowsLeavesNothingInstalled) {
