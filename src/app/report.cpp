@@ -20,7 +20,6 @@
 #include <trireme/report/html.h>
 #include <trireme/report/run_records.h>
 #include <trireme/report/scaling.h>
-#include <trireme/storage/durable.h>
 
 namespace trireme::app {
 namespace {
@@ -64,7 +63,7 @@ int show_scaling(const Arguments& arguments, const std::vector<std::string>& fol
 fs::path write_page(const Arguments& arguments, const std::string& records) {
   const fs::path file = arguments.html.empty() ? fs::path(arguments.run) / "report.html" : fs::path(arguments.html);
   try {
-    storage::replace_file(file, report::html_page(records));
+    report::write_html(file, records);
     return file;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::storage || !arguments.html.empty()) throw;

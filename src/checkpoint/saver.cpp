@@ -8,7 +8,6 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <utility>
 
@@ -45,14 +44,14 @@ class Saver::Work {
     const auto began = Clock::now();
     const int64_t step = target.step;
     wait_for(buffer_free_);
-    auto one = std::make_unique<UnderWay>(std::move(state), *ranks_, std::move(target),
-                                          settings_.staging, step, began, std::move(committed),
-                                          settings_.recorder);
+    auto one =
+        std::make_unique<UnderWay>(std::move(state), *ranks_, std::move(target), settings_.staging,
+                                   step, began, std::move(committed), settings_.recorder);
     Save& save = one->save;
     const auto& at_once = settings_.copied_at_once;
     if (at_once) save.copy(buffer_, at_once);
     buffer_free_ = copied_ = false;
-    one->run([this, &save, at_once] {
+    one->run("save", [this, &save, at_once] {
       save.copy(buffer_, [&](const std::string& name) { return !at_once || !at_once(name); });
       tell(copied_);
       save.stage(cancelled_);
@@ -78,7 +77,7 @@ class Saver::Work {
       oldest.save.hand_over();
       oldest.handed_over = true;
       if (ranks_->rank() == 0)
-        oldest.run([&oldest] {
+        oldest.run("commit", [&oldest] {
           const auto done = oldest.save.complete();
           if (done && oldest.committed) oldest.committed(*done);
         });
@@ -116,21 +115,22 @@ class Saver::Work {
     UnderWay(const UnderWay&) = delete;
     UnderWay& operator=(const UnderWay&) = delete;
 
-    void run(std::function<void()> work) {
+    /// `name`: of the work, in reports and traces.
+    void run(const char* name, std::function<void()> work) {
       working = true;
+      telemetry::Section* const section =
+          telemetry::section_of(recorder, name, telemetry::Category::checkpointing);
       sigset_t all, before;
       sigfillset(&all);
       pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the main thread
-      thread = std::thread([this, work = std::move(work)] {
+      thread = std::thread([this, section, work = std::move(work)] {
         pthread_setname_np(pthread_self(), "trireme-save");
         (void)::setpriority(PRIO_PROCESS, 0, niceness);  // of this thread alone, on Linux
-        std::optional<telemetry::SectionScope> scope;
-        if (recorder != nullptr) {
-          recorder->spans().name_this_thread("checkpoint");
-          scope.emplace(recorder->section("save", telemetry::Category::checkpointing));
+        if (recorder != nullptr) recorder->spans().name_this_thread("checkpoint");
+        {
+          const telemetry::SectionScope scope(section);
+          work();
         }
-        work();
-        scope.reset();
         working = false;
       });
       pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -36,16 +36,19 @@ class TracedCommunicator final : public Communicator {
   const std::string& name() const override { return inner_->name(); }
 
   WorkPtr all_reduce(const at::Tensor& values, ReduceOp op) override {
-    return issue(Call::all_reduce, bytes_of(values), [&] { return inner_->all_reduce(values, op); });
+    return issue(Call::all_reduce, bytes_of(values),
+                 [&] { return inner_->all_reduce(values, op); });
   }
   WorkPtr reduce_scatter(const at::Tensor& out, const at::Tensor& in, ReduceOp op) override {
-    return issue(Call::reduce_scatter, bytes_of(in), [&] { return inner_->reduce_scatter(out, in, op); });
+    return issue(Call::reduce_scatter, bytes_of(in),
+                 [&] { return inner_->reduce_scatter(out, in, op); });
   }
   WorkPtr all_gather(const at::Tensor& out, const at::Tensor& in) override {
     return issue(Call::all_gather, bytes_of(out), [&] { return inner_->all_gather(out, in); });
   }
   WorkPtr broadcast(const at::Tensor& values, int root) override {
-    return issue(Call::broadcast, bytes_of(values), [&] { return inner_->broadcast(values, root); });
+    return issue(Call::broadcast, bytes_of(values),
+                 [&] { return inner_->broadcast(values, root); });
   }
   WorkPtr all_to_all(const at::Tensor& out, const at::Tensor& in) override {
     return issue(Call::all_to_all, bytes_of(in), [&] { return inner_->all_to_all(out, in); });

@@ -27,9 +27,13 @@ TracedWork::~TracedWork() {
   static_cast<void>(busy_ns());
 }
 
-void TracedWork::wait() { timed(&Work::wait); }
+void TracedWork::wait() {
+  timed(&Work::wait);
+}
 
-void TracedWork::wait_on_host() { timed(&Work::wait_on_host); }
+void TracedWork::wait_on_host() {
+  timed(&Work::wait_on_host);
+}
 
 void TracedWork::timed(void (Work::*how)()) {
   const int64_t since = now_ns();

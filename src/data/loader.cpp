@@ -75,9 +75,8 @@ class Loader::Pipeline {
         sampler_(sampler),
         transforms_(std::move(transforms)),
         settings_(std::move(settings)),
-        loading_(settings_.recorder == nullptr
-                     ? nullptr
-                     : &settings_.recorder->section("load_batch", telemetry::Category::data_loading)),
+        loading_(telemetry::section_of(settings_.recorder, settings_.section,
+                                       telemetry::Category::data_loading)),
         planned_(position),
         consumed_position_(position) {
     check(settings_.rank >= 0 && settings_.rank < settings_.ranks, "a rank of the world");
@@ -157,8 +156,7 @@ class Loader::Pipeline {
   [[nodiscard]] Outcome load(const GlobalBatch& global) const {
     Outcome outcome;
     outcome.global = outcome.batch.global = global;
-    std::optional<telemetry::SectionScope> scope;
-    if (loading_ != nullptr) scope.emplace(*loading_);
+    const telemetry::SectionScope scope(loading_);
     try {
       (void)core::fault::at("data.load");
       for (int64_t m = 0; m < micro_steps(); ++m)

@@ -107,9 +107,7 @@ class BackwardPass final : public InsideTool {
     }
     digest_["updated"] = any;
     digest_["update_ratios"] = std::move(ratios);
-    if (std::ranges::any_of(subject_.parameters,
-                            [](const auto& p) { return p.fragment.has_value(); }))
-      digest_["of"] = "this rank's part";
+    name_part(digest_, subject_.parameters);
   }
 
   void end_step() override {

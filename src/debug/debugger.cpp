@@ -226,10 +226,9 @@ void Debugger::tell_failure(Switch which, const std::string& why) const {
   const std::string text =
       fmt::format("debug switch {} failed on rank {} on {} and is off there: {}", name_of(which),
                   shared_->rank(), shared_->settings.host, why);
-  if (shared_->rank() == 0)
-    log::warning("{}", text);
-  else
-    log::info("{}", text);
+  if (shared_->rank() == 0) return log::warning("{}", text);
+  log::info("{}", text);
+  log::flush();
 }
 
 void Debugger::given_up(Switch which, int64_t since_step, const std::string& why) {

@@ -1,5 +1,7 @@
 #include "debug/described.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace trireme::debug {
@@ -40,6 +42,14 @@ json named(const core::Parameter& parameter) {
   if (parameter.fragment)
     fields["fragment"] = {parameter.fragment->begin, parameter.tensor.numel()};
   return fields;
+}
+
+void name_part(json& digest, const core::ParameterSet& parameters) {
+  const auto part =
+      std::ranges::find_if(parameters, [](const auto& p) { return p.fragment.has_value(); });
+  if (part == parameters.end()) return;
+  digest["of"] = "this rank's part";
+  if (!part->fragment->saved) digest["copy"] = "of another rank's part";
 }
 
 std::string not_finite(const TensorSummary& summary) {

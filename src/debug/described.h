@@ -23,6 +23,9 @@ void add_values(nlohmann::json& to, const TensorSummary& summary);
 /// {"parameter", and of a part of one: "fragment": [first element, elements]}: the numbers beside
 /// it are then of the part that this rank holds.
 [[nodiscard]] nlohmann::json named(const core::Parameter& parameter);
+/// Where ranks hold parts of parameters a digest says so: under "of", and under "copy" where other
+/// ranks hold the same parts and save them.
+void name_part(nlohmann::json& digest, const core::ParameterSet& parameters);
 /// "12 NaN and 3 Inf of 4096"
 [[nodiscard]] std::string not_finite(const TensorSummary& summary);
 

@@ -77,6 +77,22 @@ SwitchDigest read_one(const nlohmann::json& json) {
   return one;
 }
 
+/// Figures of each parameter, which may be hundreds, stay where the first rank has them: the others of
+/// a data-parallel run have the same.
+void leave_out_repetitions(Json& ranks) {
+  for (const char* const key : {"norms", "update_ratios"}) {
+    const Json* first = nullptr;
+    for (Json& digest : ranks) {
+      const auto figures = digest.is_object() ? digest.find(key) : digest.end();
+      if (figures == digest.end()) continue;
+      if (first != nullptr && *first == *figures)
+        digest.erase(key);
+      else if (first == nullptr)
+        first = &*figures;
+    }
+  }
+}
+
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -155,7 +171,8 @@ DigestSummary digest_summary(std::span<const std::string> by_rank, int64_t step,
 
   DigestSummary summary;
   int64_t left_out = 0;
-  for (const auto& [which, line] : of_switch) {
+  for (auto& [which, line] : of_switch) {
+    leave_out_repetitions(line.ranks);
     Json json{{"schema", 1}, {"attempt", attempt}, {"step", step}, {"switch", name_of(which)}};
     json["ranks"] = line.ranks;
     json["findings"] = line.findings;

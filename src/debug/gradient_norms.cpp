@@ -154,9 +154,7 @@ class GradientNorms final : public Tool {
                {"vanishing", vanishing},   {"exploding", exploding},
                {"norms", std::move(norms)}};
     if (used_scale_) digest_["norm_as_used"] = std::sqrt(square_sum) / mean_scale_ * *used_scale_;
-    if (std::ranges::any_of(subject_.parameters,
-                            [](const auto& p) { return p.fragment.has_value(); }))
-      digest_["of"] = "this rank's part";
+    name_part(digest_, subject_.parameters);
     const auto extreme = [&](const Seen& one) {
       return json{{"parameter", parameter(one).name}, {"norm", one.norm}};
     };

@@ -57,7 +57,9 @@ void SwitchJournal::finding(const std::string& text) {
   }
   findings_.texts.push_back(text);
   // Rank 0 tells all ranks' findings on the console; those of others stand in their logs at once.
-  if (origin_.rank != 0) log::info("step {}: {}: {}", step, name_of(origin_.which), text);
+  if (origin_.rank == 0) return;
+  log::info("step {}: {}: {}", step, name_of(origin_.which), text);
+  log::flush();
 }
 
 SwitchJournal::Findings SwitchJournal::take_findings() {

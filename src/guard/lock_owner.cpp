@@ -38,7 +38,8 @@ std::string job_id() {
 /// A process number says nothing on another boot of the machine or in another container.
 std::string pid_scope() {
   std::error_code ignored;
-  return comm::boot_id() + "/" + std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
+  return comm::boot_id() + "/" +
+         std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
 }
 
 }  // namespace

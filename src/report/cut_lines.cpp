@@ -61,6 +61,11 @@ int64_t kept_bytes(std::ifstream& file, int64_t end, int64_t step) {
 
 }  // namespace
 
+bool is_until(const nlohmann::json& record, std::optional<int64_t> step) {
+  const std::optional<int64_t> made = integer_in(record, "step");
+  return step && made && *made <= *step;
+}
+
 void cut_lines_back(const std::filesystem::path& file, std::optional<int64_t> step) {
   std::error_code error;
   const auto size = std::filesystem::file_size(file, error);

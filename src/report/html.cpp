@@ -45,9 +45,8 @@ std::string html_page(std::string_view records) {
   return page;
 }
 
-void write_html(const RunPaths& paths, bool held, const std::filesystem::path& file) {
-  storage::replace_file(file.empty() ? paths.root / "report.html" : file,
-                        html_page(run_records(paths, held)));
+void write_html(const std::filesystem::path& file, std::string_view records) {
+  storage::replace_file(file, html_page(records));
 }
 
 }  // namespace trireme::report

@@ -34,11 +34,4 @@ template <class AnyJson>
   return here->is_number() ? std::optional(here->template get<double>()) : std::nullopt;
 }
 
-/// Whether a record is one of a step until `step`, so that it stays in a run that goes on from
-/// there; without a step none is.
-[[nodiscard]] inline bool is_until(const nlohmann::json& record, std::optional<int64_t> step) {
-  const std::optional<int64_t> made = integer_in(record, "step");
-  return step && made && *made <= *step;
-}
-
 }  // namespace trireme::report

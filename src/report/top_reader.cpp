@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <numeric>
 #include <system_error>
@@ -199,8 +200,10 @@ void TopReader::read_events(TopRun& run) {
 
 void TopReader::read_findings(TopRun& run) {
   const LineTail::News news = debug_.poll();
-  bool undone = news.again;  // unless the file was rotated: then what comes is later
-  if (news.again && news.lines.empty()) findings_.clear();
+  bool undone = news.again;    // unless the file was rotated: then what comes is later
+  std::error_code unreadable;  // between two parts there is no file
+  if (news.again && news.lines.empty() && std::filesystem::exists(paths_.debug(), unreadable))
+    findings_.clear();
   each_object(news.lines, [&](Json&& record) {
     const int64_t step = integer(record, "step");
     if (std::exchange(undone, false) && step < found_at_) findings_.clear();

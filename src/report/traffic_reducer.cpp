@@ -14,9 +14,8 @@ namespace {
 std::string packed(std::span<const comm::TrafficRow> rows) {
   Json all = Json::array();
   for (const comm::TrafficRow& row : rows)
-    all.push_back(
-        {row.group, row.operation, row.calls, row.bytes, row.busy_seconds, row.waited_seconds,
-         row.timed_bytes});
+    all.push_back({row.group, row.operation, row.calls, row.bytes, row.busy_seconds,
+                   row.waited_seconds, row.timed_bytes});
   return dump(all);
 }
 

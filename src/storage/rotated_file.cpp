@@ -39,8 +39,11 @@ void RotatedFile::append_line(std::string_view line) {
 void RotatedFile::rotate() {
   file_.reset();
   bytes_ = 0;
-  for (int number = limits_.files - 2; number >= 0; --number) {
-    std::error_code error;
+  // As far as the first number that is free, after a rotation that was cut off.
+  std::error_code error;
+  int last = 1;
+  while (last < limits_.files - 1 && fs::exists(numbered(path_, last), error)) ++last;
+  for (int number = last - 1; number >= 0; --number) {
     fs::rename(numbered(path_, number), numbered(path_, number + 1), error);
     if (error && error != std::errc::no_such_file_or_directory)
       throw Error(ErrorKind::storage,
@@ -50,12 +53,12 @@ void RotatedFile::rotate() {
   }
 }
 
-std::vector<fs::path> rotated_parts(const fs::path& path) {
+std::vector<fs::path> rotated_parts(const fs::path& path, int files) {
   std::vector<fs::path> parts;
   std::error_code error;
   if (fs::exists(path, error)) parts.push_back(path);
-  for (int number = 1; fs::exists(numbered(path, number), error); ++number)
-    parts.push_back(numbered(path, number));
+  for (int number = 1; number < files; ++number)
+    if (fs::exists(numbered(path, number), error)) parts.push_back(numbered(path, number));
   std::ranges::reverse(parts);
   return parts;
 }

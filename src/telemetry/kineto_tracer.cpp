@@ -237,7 +237,8 @@ class KinetoTracer final : public OperatorTracer {
 
   [[nodiscard]] bool full() const override {
     return running_ && !rested_ &&
-           operations.load(std::memory_order_relaxed) >= settings_.max_events;
+           operations.load(std::memory_order_relaxed) * records_an_operation() >=
+               settings_.max_events;
   }
   void rest() override {
     check(running_ && !rested_, "what rests was recording");
@@ -278,6 +279,11 @@ class KinetoTracer final : public OperatorTracer {
     for (const kineto::KinetoEvent& event : result->events()) converter.add(event);
     if (settings_.memory) give_bytes_to_operations(trace.events);
     return trace;
+  }
+  /// About as many as Kineto keeps beside each operation of the host: what it allocates and frees,
+  /// what it asks of the device, and what that runs.
+  [[nodiscard]] int64_t records_an_operation() const {
+    return 1 + (settings_.memory ? 2 : 0) + (activities_.size() > 1 ? 2 : 0);
   }
   void end() {
     running_ = prepared_ = false;

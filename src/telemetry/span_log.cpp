@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -35,9 +36,8 @@ class SpanLog::Ring {
              int64_t step, Track track, const SpanDetail* detail) {
     const uint64_t index = written_.load(std::memory_order_relaxed);
     Slot& slot = slots_[index % slots_.size()];
-    const int64_t flags =
-        (detail != nullptr ? detail_flag : 0) | (track == Track::units ? units_flag : 0);
-    if (detail != nullptr) write_detail(index, *detail);
+    const bool detailed = detail != nullptr && write_detail(index, *detail);
+    const int64_t flags = (detailed ? detail_flag : 0) | (track == Track::units ? units_flag : 0);
     slot.name.store(name, std::memory_order_release);
     slot.start.store(start_ns, std::memory_order_release);
     slot.duration.store(duration_ns, std::memory_order_release);
@@ -94,10 +94,12 @@ class SpanLog::Ring {
   static constexpr int64_t detail_flag = 128, units_flag = 64;
   static_assert(category_count <= units_flag);
 
-  void write_detail(uint64_t index, const SpanDetail& detail) {
+  /// False: there is no memory for it.
+  bool write_detail(uint64_t index, const SpanDetail& detail) {
     Detail* details = details_.load(std::memory_order_relaxed);
     if (details == nullptr) {
-      details = new Detail[slots_.size()];
+      details = new (std::nothrow) Detail[slots_.size()];
+      if (details == nullptr) return false;
       details_.store(details, std::memory_order_release);
     }
     Detail& into = details[index % slots_.size()];
@@ -107,6 +109,7 @@ class SpanLog::Ring {
     into.group.store(detail.group, std::memory_order_release);
     into.place.store((static_cast<int64_t>(detail.group_rank) << 32) | detail.group_size,
                      std::memory_order_release);
+    return true;
   }
 
   void read_detail(uint64_t index, SpanRecord& record) const {
@@ -146,10 +149,11 @@ SpanLog::Ring* SpanLog::ring_of_this_thread() {
   Ring* found = nullptr;
   for (size_t i = 0; i < threads_ && found == nullptr; ++i)
     if (rings_[i]->owner == std::this_thread::get_id()) found = rings_[i].get();
-  if (found == nullptr && threads_ < max_threads) {
-    rings_[threads_] = std::make_unique<Ring>(capacity_, static_cast<int>(threads_));
-    found = rings_[threads_++].get();
-  }
+  if (found == nullptr && threads_ < max_threads) try {
+      rings_[threads_] = std::make_unique<Ring>(capacity_, static_cast<int>(threads_));
+      found = rings_[threads_++].get();
+    } catch (const std::bad_alloc&) {  // records are not worth a run
+    }
   last = {id_, found};
   return found;
 }

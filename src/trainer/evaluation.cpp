@@ -18,6 +18,7 @@ Evaluation::Evaluation(std::shared_ptr<const data::Dataset> samples, data::Trans
   loading.batch_size = settings.batch_size;
   loading.workers = settings.workers;
   loading.recorder = settings.recorder;
+  loading.section = "load_evaluation_batch";
   loader_ = data::evaluation_loader(std::move(samples), std::move(transforms), loading);
 }
 

@@ -285,12 +285,13 @@ void Loop::evaluate() {
     data_parallel.parameters_changed();
   }
   const int64_t began = telemetry::now_ns();
-  const telemetry::SectionScope scope(context_.recorder.section("evaluation", telemetry::Category::model_inference),
-                                      telemetry::SectionScope::Memory::tracked);
   Evaluation::Here here;
-  const report::EvalMetrics result =
-      evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device, state_.step,
-                       context_.debugging.active() ? &here : nullptr);
+  const report::EvalMetrics result = [&] {
+    const telemetry::SectionScope scope(context_.recorder.section("evaluation", telemetry::Category::model_inference),
+                                        telemetry::SectionScope::Memory::tracked);
+    return evaluation_->run(*context_.parts.model, context_.parts.precision, context_.parts.device, state_.step,
+                            context_.debugging.active() ? &here : nullptr);
+  }();
   const double seconds = static_cast<double>(telemetry::now_ns() - began) * 1e-9;
   if (averaged) {
     data_parallel.settle();

@@ -11,6 +11,7 @@
 
 #include <trireme/core/log.h>
 #include <trireme/report/html.h>
+#include <trireme/report/run_records.h>
 #include <trireme/report/traffic_reducer.h>
 
 namespace trireme::trainer {
@@ -228,7 +229,7 @@ void Monitor::finish(int64_t step, const std::vector<report::UnitRow>& units, co
   if (tensorboard_) tensorboard_->flush();
   if (prometheus_) prometheus_->flush();
   try {
-    report::write_html(folder_->paths(), /*held=*/true);
+    report::write_html(folder_->paths().root / "report.html", report::run_records(folder_->paths(), /*held=*/true));
     log::info("report: {}", (folder_->paths().root / "report.html").string());
   } catch (const std::exception& error) {
     log::warning("report.html could not be written: {}", error.what());

@@ -263,12 +263,10 @@ void Profiler::cut(int64_t completed) {
   note([&] { write_for_tensorboard(summary); });
   const std::vector<std::string> operators = all.gather_bytes(recording_->operators, 0);
   if (all.rank() == 0)
-    note([&] {
-      write_operators(operators);
-      files.drop_surplus(settings_.keep_files, all.size());
-    });
+    note([&] { write_operators(operators); });
   if (const std::string complaint = complaints(recording_->complaint); !complaint.empty())
     return give_up(complaint, recording_->complaint, completed);
+  if (all.rank() == 0) drop_surplus();  // all ranks have written theirs
 
   const int64_t first = recording_->first_step + 1, last = recording_->last_step + 1;
   recording_.reset();
@@ -281,6 +279,12 @@ void Profiler::cut(int64_t completed) {
                          {"events", summary.events},
                          {"bytes", summary.file_bytes},
                          {"dropped", summary.dropped}}});
+}
+
+void Profiler::drop_surplus() const try {
+  ProfileFiles(settings_.paths).drop_surplus(settings_.keep_files, world_.size());
+} catch (const std::filesystem::filesystem_error& error) {
+  log::warning("old files of profiles could not be removed: {}", error.what());
 }
 
 void Profiler::sample_memory() {

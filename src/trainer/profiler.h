@@ -96,6 +96,7 @@ class Profiler {
   void write_operators(const std::vector<std::string>& ranks) const;
   void cut(int64_t completed);
   void sample_memory();
+  void drop_surplus() const;
   void wait_for_device() const;
   /// What ranks complain of, all in one text; empty if none does. Equal on all ranks.
   [[nodiscard]] std::string complaints(const std::string& mine);

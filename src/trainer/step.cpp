@@ -52,11 +52,11 @@ PublishedStep TrainStep::run(const data::LoadedBatch& batch, double lr, Votes vo
     }
     bool computed = false;
     const auto body = [&](const auto& batches) {
-      computed = true;
-      return repeated ? record(batches, wishes) : compute(batches, wishes, false);
+      // A second call comes after a recording that failed on some rank, and is not recorded.
+      return repeated && !std::exchange(computed, true) ? record(batches, wishes) : compute(batches, wishes, repeated);
     };
     result = parts_.graphs->run(micro_batches, batch.global.count, body, [this] { return parts_.data_parallel.abandon(); });
-    if (!computed) comm::count_again(parts_.ranks, result.calls);
+    if (repeated && !computed) comm::count_again(parts_.ranks, result.calls);
   } else {
     result = compute(micro_batches, wishes, false);
   }

@@ -27,7 +27,8 @@ class Saver {
     /// no staging. The rank's part is written there first, which frees the host memory that it was
     /// copied into, and then copied to the folder of checkpoints and compared.
     std::filesystem::path staging;
-    /// Gets a span of each save's work in the background. Must outlive the saver; null: none.
+    /// Gets the sections `save` and, on rank 0, `commit` of each save's work in the background.
+    /// Must outlive the saver; null: none.
     telemetry::Recorder* recorder = nullptr;
   };
   Saver(comm::CommunicatorPtr ranks, Settings settings);

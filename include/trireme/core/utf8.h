@@ -6,7 +6,8 @@
 
 namespace trireme {
 
-/// A character of UTF-8 text (Unicode 15, table 3-7: no overlong forms, surrogates, or codes above U+10FFFF).
+/// A character of UTF-8 text (Unicode 15, table 3-7: no overlong forms, surrogates, or codes above
+/// U+10FFFF).
 struct Utf8Character {
   std::uint32_t code = 0;
   std::size_t bytes = 0;  // 0: what begins here is no character

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace trireme::data {
@@ -27,8 +28,9 @@ struct LoaderSettings {
   /// Called in the loading thread for each tensor of a finished micro-batch, e.g. to copy it to
   /// page-locked memory.
   std::function<at::Tensor(const at::Tensor&)> place;
-  /// Gets a span for each batch that is loaded. Must outlive the loader; null: none.
+  /// Gets a section with a call for each batch that is loaded. Must outlive the loader; null: none.
   telemetry::Recorder* recorder = nullptr;
+  std::string section = "load_batch";
 };
 
 /// What this rank does of one global batch. Every rank gets the same number of micro-batches, the

@@ -115,7 +115,8 @@ class Debugger {
   /// {"step": ..,
   ///  "switches": {name: {"ranks": "all" | [..], "since_step": .., "until_step": .. | null,
   ///                      "every_steps": .., "origin": "..", "failed_ranks": {"3": "why"}}},
-  ///  "failed": {name: {"since_step": .., "failed_ranks": {"3": "why"}}}: of those that are off now,
+  ///  "failed": {name: {"since_step": .., "failed_ranks": {"3": "why"}}}: of those that are off
+  ///  now,
   ///                                                                     until they are on again
   ///  "answers": {id: {"accepted": true, "text": ".."}}}: of the last 32 requests with an id
   [[nodiscard]] std::string status_json(int64_t step) const;

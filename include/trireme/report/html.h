@@ -12,8 +12,7 @@ namespace trireme::report {
 /// network.
 [[nodiscard]] std::string html_page(std::string_view records);
 
-/// Writes the page of a run, as run_records() reads it, to `file` (empty: run.dir/report.html), at
-/// once and durably. Throws kinds input_missing and storage.
-void write_html(const RunPaths& paths, bool held, const std::filesystem::path& file = {});
+/// Writes that page at once and durably. Throws kind storage.
+void write_html(const std::filesystem::path& file, std::string_view records);
 
 }  // namespace trireme::report

@@ -16,7 +16,7 @@ struct SectionSpread {
   std::string name;
   telemetry::Category category = telemetry::Category::user;
   int ranks = 0;
-  double calls = 0;  ///< of a rank, mean
+  double calls = 0;                ///< of a rank, mean
   telemetry::Spread seconds;       ///< of all its calls together
   telemetry::Spread memory_delta;  ///< bytes of a call, mean; not known where none tracked memory
   telemetry::Spread memory_peak;   ///< bytes of the call with the most

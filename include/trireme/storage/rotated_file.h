@@ -35,6 +35,7 @@ class RotatedFile {
 };
 
 /// What there is of FILE and its older ones, the oldest first.
-[[nodiscard]] std::vector<std::filesystem::path> rotated_parts(const std::filesystem::path& path);
+[[nodiscard]] std::vector<std::filesystem::path> rotated_parts(
+    const std::filesystem::path& path, int files = RotatedFile::Limits().files);
 
 }  // namespace trireme::storage

@@ -31,9 +31,9 @@ class OperatorTracer {
   virtual void start() = 0;
   /// What starts from here on belongs to `step`.
   void begin_step(int64_t step);
-  /// Whether it has recorded max_events, and would keep in memory what comes until stop() leaves it
-  /// out: then rest() is called at the end of the step. On a device the host must have waited for
-  /// the device before.
+  /// Whether it has recorded about max_events, and would keep in memory what comes until stop()
+  /// leaves it out: then rest() is called at the end of the step. On a device the host must have
+  /// waited for the device before.
   [[nodiscard]] virtual bool full() const { return false; }
   /// From here on it only counts. Throws as stop() does.
   virtual void rest() {}

@@ -28,11 +28,12 @@ struct SectionTotals {
   int64_t memory_peak = -1;  ///< the most that one of them had above its beginning; -1: not known
 };
 
-/// A part of the program with a name, e.g. of a model or a transform: see Recorder::section(). What its scopes took is summed up on
-/// each rank, and comes to rank 0 in the report.
+/// A part of the program with a name, e.g. of a model: see Recorder::section(). What its scopes
+/// took is summed up on each rank, and comes to rank 0 in the report.
 class Section {
  public:
-  Section(Recorder& recorder, std::string_view name, Category category) : recorder_(recorder), name_(name), category_(category) {}
+  Section(Recorder& recorder, std::string_view name, Category category)
+      : recorder_(recorder), name_(name), category_(category) {}
   Section(const Section&) = delete;
   Section& operator=(const Section&) = delete;
 
@@ -60,12 +61,20 @@ class Sections {
   std::deque<Section> sections_;
 };
 
-/// One call of a section; leaves a span, too. Scopes nest. Any thread; with memory only on the thread of the steps, since the memory of
-/// a process does not tell whose it is. Memory is that of the tensors on the device that computes; its peak is known on a CPU alone.
+/// Recorder::section(), or null without a recorder.
+[[nodiscard]] Section* section_of(Recorder* recorder, std::string_view name,
+                                  Category category = Category::user);
+
+/// One call of a section; leaves a span, too. Scopes nest. Any thread; with memory only on the
+/// thread of the steps, since the memory of a process does not tell whose it is. Memory is that of
+/// the tensors on the device that computes; its peak is known on a CPU alone.
 class SectionScope {
  public:
   enum class Memory : uint8_t { ignored, tracked };
-  explicit SectionScope(Section& section, Memory memory = Memory::ignored);
+  explicit SectionScope(Section& section, Memory memory = Memory::ignored)
+      : SectionScope(&section, memory) {}
+  /// Null: nothing is recorded.
+  explicit SectionScope(Section* section, Memory memory = Memory::ignored);
   ~SectionScope();
   SectionScope(const SectionScope&) = delete;
   SectionScope& operator=(const SectionScope&) = delete;

@@ -18,8 +18,9 @@ namespace trireme::telemetry {
 /// Nanoseconds of the monotonic clock: the time base of all records of this process.
 [[nodiscard]] int64_t now_ns();
 
-/// The line of a trace that shows a span: that of its thread, or one that it shares with its like. A unit's backward begins and
-/// ends inside of autograd's operators, so that units have a line of their own.
+/// The line of a trace that shows a span: that of its thread, or one that it shares with its like.
+/// A unit's backward begins and ends inside of autograd's operators, so that units have a line of
+/// their own.
 enum class Track : uint8_t { thread, units };
 
 struct SpanRecord {
@@ -31,8 +32,9 @@ struct SpanRecord {
   Category category = Category::user;
   Track track = Track::thread;
 
-  // Of a call of a communicator; of other spans as here. Of one that tracks memory `bytes` is what was
-  // allocated at its end and not at its beginning, `peak` the most above its beginning, where known.
+  // Of a call of a communicator; of other spans as here. Of one that tracks memory `bytes` is what
+  // was allocated at its end and not at its beginning, `peak` the most above its beginning, where
+  // known.
   int64_t bytes = 0;
   int64_t peak = -1;
   int64_t sequence = -1;        ///< of a collective: (group, sequence) is the same on all its ranks
@@ -75,17 +77,18 @@ class SpanLog {
   void name_this_thread(std::string name);
   /// By SpanRecord::thread; "thread N" where none was given.
   [[nodiscard]] std::vector<std::string> thread_names() const;
-  /// SpanRecord::thread of what the calling thread writes; -1 beyond the first 64 threads.
+  /// SpanRecord::thread of what the calling thread writes; -1 beyond the first 256 threads.
   [[nodiscard]] int this_thread();
 
   /// The records since the last call, ordered by start. Any thread, while others write.
   [[nodiscard]] std::vector<SpanRecord> drain();
-  /// Records lost so far: overwritten before they were drained, or of a thread beyond the first 64.
+  /// Records lost so far: overwritten before they were drained, or of a thread beyond the first
+  /// 256.
   [[nodiscard]] int64_t dropped() const;
 
  private:
   class Ring;
-  static constexpr size_t max_threads = 64;
+  static constexpr size_t max_threads = 256;
   Ring* ring_of_this_thread();
   void write(const char* name, Category category, int64_t start_ns, int64_t duration_ns,
              int64_t step, Track track, const SpanDetail* detail);

@@ -34,7 +34,7 @@ class Layer final : public autograd::Block {
     std::optional<telemetry::SectionScope> table;
     std::optional<telemetry::Span> lookup, gathering;
     if (goes("lookup") && context().recorder != nullptr) {
-      table.emplace(context().recorder->section("my table"), telemetry::SectionScope::Memory::tracked);
+      table.emplace(telemetry::section_of(context().recorder, "my table"), telemetry::SectionScope::Memory::tracked);
       kept_.push_back(at::ones({1 << 14}));
       lookup.emplace(*context().recorder, "my lookup");
       gathering.emplace(*context().recorder, "my gathering", telemetry::Category::forward_pass);

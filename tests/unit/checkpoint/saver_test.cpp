@@ -8,6 +8,7 @@
 #include "unit/storage/thrown.h"
 
 #include <atomic>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -71,12 +72,14 @@ TEST(Saver, SavesWhatWasThereWhenItBegan) {
         EXPECT_FALSE(saver.under_way());
       }
       const auto spans = recorder.spans().drain();
-      EXPECT_EQ(spans.size(), all->rank() == 0 ? 4U : 2U) << "rank 0 writes, then completes";
+      std::map<std::string, int> calls;
       const std::vector<std::string> names = recorder.spans().thread_names();
       for (const auto& span : spans) {
-        EXPECT_STREQ(span.name, "save");
+        ++calls[span.name];
         EXPECT_EQ(names.at(static_cast<size_t>(span.thread)), "checkpoint");
       }
+      EXPECT_EQ(calls["save"], 2);
+      EXPECT_EQ(calls["commit"], all->rank() == 0 ? 2 : 0);
     });
     for (const int64_t step : {1, 2})
       test::expect_state(Reader(Store(folder.path()).path_of(step)), ranks, step);

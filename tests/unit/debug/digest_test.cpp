@@ -58,6 +58,18 @@ TEST(DigestSummary, LeavesOutFailuresOfRank0WhichHasSaidSo) {
   EXPECT_EQ(nlohmann::json::parse(summary.lines.at(0))["failed"][0]["text"], "odd");
 }
 
+TEST(DigestSummary, LeavesOutFiguresOfParametersThatTheFirstRankHasToo) {
+  const auto told = [](double norm) {
+    return to_text(RankDigest{{Switch::gradient_norms, {.digest = {{"norm", 5}, {"norms", {{"a", norm}}}}}}});
+  };
+  const DigestSummary summary = digest_summary(std::vector{std::string("{}"), told(1), told(1), told(2)}, 10, 1, {});
+  const auto ranks = nlohmann::json::parse(summary.lines.at(0)).at("ranks");
+  EXPECT_TRUE(ranks.at("1").contains("norms"));
+  EXPECT_FALSE(ranks.at("2").contains("norms"));
+  EXPECT_EQ(ranks.at("2").at("norm"), 5);
+  EXPECT_EQ(ranks.at("3").at("norms").at("a"), 2);
+}
+
 TEST(DigestSummary, DoesNotJudgeAnEvaluationThatOnlySomeRanksTellOf) {
   EXPECT_THAT(console({evaluated({0, 2, 4}), "{}"}), IsEmpty());
 }

@@ -33,6 +33,20 @@ TEST(RotatedFile, PartsAreTheOldestFirst) {
   EXPECT_THAT(texts, ElementsAre("c\nd\n", "e\nf\n", "g\n")) << "the oldest is gone";
 }
 
+TEST(RotatedFile, ARotationThatWasCutOffLosesNothing) {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "lines.jsonl";
+  RotatedFile file(path, {.bytes = 4, .files = 4});
+  for (const char* const line : {"a", "b", "c", "d", "e", "f"}) file.append_line(line);
+  std::filesystem::rename(path.string() + ".2", path.string() + ".3");
+  std::filesystem::rename(path.string() + ".1", path.string() + ".2");
+  EXPECT_THAT(rotated_parts(path), ElementsAre(path.string() + ".3", path.string() + ".2", path));
+  for (const char* const line : {"g", "h"}) file.append_line(line);
+  std::vector<std::string> texts;
+  for (const auto& part : rotated_parts(path)) texts.push_back(text_of(part));
+  EXPECT_THAT(texts, ElementsAre("a\nb\n", "c\nd\n", "e\nf\n", "g\nh\n"));
+}
+
 TEST(RotatedFile, ALineThatIsTooLongHasAFileOfItsOwn) {
   const test::TemporaryFolder folder;
   const auto path = folder.path() / "lines.jsonl";

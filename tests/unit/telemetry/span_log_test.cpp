@@ -111,16 +111,16 @@ TEST(ThreadNames, BeyondTheLastRingNothingIsRecorded) {
   SpanLog log(1);
   std::vector<std::thread> threads;
   std::atomic<int> without{0}, ready{0};
-  for (int i = 0; i < 70; ++i)
+  for (int i = 0; i < 262; ++i)
     threads.emplace_back([&] {
       log.name_this_thread("t");
       without += log.this_thread() < 0;
       ++ready;
-      while (ready < 70) std::this_thread::yield();  // numbers of dead threads come again
+      while (ready < 262) std::this_thread::yield();  // numbers of dead threads come again
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(without, 6);
-  EXPECT_EQ(log.thread_names().size(), 64U);
+  EXPECT_EQ(log.thread_names().size(), 256U);
 }
 
 TEST(KeptNames, OutliveWhatTheyWereMadeFromAndAreShared) {

@@ -1,5 +1,7 @@
 #include "trainer/parameter_figures.h"
 
+#include <cmath>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -37,6 +39,15 @@ TEST(ParameterFigures, OfPartsArePutTogether) {
   ASSERT_EQ(figures.size(), 2U);
   EXPECT_THAT(figures[0].logarithms, ElementsAre(is(1), is(0))) << "the norm of 6 and 8 is 10";
   EXPECT_THAT(figures[1].logarithms, ElementsAre(is(-1), is(1))) << "each part has a ratio";
+}
+
+TEST(ParameterFigures, CopiesOfPartsAreHeardOnce) {
+  const std::string part = R"({"gradient_norms": {"digest": {"step": 3, "norms": {"a": 6}, "of": "this rank's part"}}})";
+  const std::string other = R"({"gradient_norms": {"digest": {"step": 3, "norms": {"a": 8}, "of": "this rank's part"}}})";
+  const std::string copy =
+      R"({"gradient_norms": {"digest": {"step": 3, "norms": {"a": 8}, "of": "this rank's part", "copy": "of another rank's part"}}})";
+  EXPECT_THAT(parameter_figures(std::vector{part, other, copy}).at(0).logarithms, ElementsAre(is(1)));
+  EXPECT_THAT(parameter_figures(std::vector{copy}).at(0).logarithms, ElementsAre(is(std::log10(8)))) << "better than nothing";
 }
 
 TEST(ParameterFigures, WhatIsGarbledSaysNothing) {
