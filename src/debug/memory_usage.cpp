@@ -83,9 +83,6 @@ class MemoryUsage final : public InsideTool {
       digest_["device"] = {{"allocated", now.device.allocated},
                            {"reserved", now.device.reserved},
                            {"peak", now.device.peak}};
-    if (const auto growth = growth_[0].growth()) digest_["rss_per_step"] = growth->per_step;
-    if (const auto growth = growth_[subject_.device.is_cpu() ? 1 : 2].growth())
-      digest_["allocated_per_step"] = growth->per_step;
     for (const Call& call : calls_)
       journal_.record(
           {{"unit", call.unit}, {"forward_delta", call.delta}, {"forward_peak", call.peak}});
@@ -94,7 +91,14 @@ class MemoryUsage final : public InsideTool {
     journal_.record(std::move(record));
   }
 
-  json digest() override { return std::exchange(digest_, json::object()); }
+  /// The slopes only here: they are medians over pairs of steps.
+  json digest() override {
+    if (digest_.empty()) return json::object();
+    if (const auto growth = growth_[0].growth()) digest_["rss_per_step"] = growth->per_step;
+    if (const auto growth = growth_[subject_.device.is_cpu() ? 1 : 2].growth())
+      digest_["allocated_per_step"] = growth->per_step;
+    return std::exchange(digest_, json::object());
+  }
 
  private:
   struct Call {
