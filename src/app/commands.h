@@ -11,6 +11,9 @@ namespace trireme::app {
 /// What the chosen sub-command does; returns the exit code or throws an Error.
 using Action = std::function<int()>;
 
+/// Reads the command line and runs what it chose; the exit code. An Error that no world has told of is printed.
+[[nodiscard]] int run_chosen(CLI::App& app, const Action& action, int argc, char** argv);
+
 // Each declares one sub-command of `trireme`; if it is chosen on the command line it sets `action`.
 void add_train(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);

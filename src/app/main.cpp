@@ -1,9 +1,6 @@
 #include "app/commands.h"
-#include "app/outcome.h"
 
 #include <CLI/CLI.hpp>
-
-#include <trireme/core/error.h>
 
 int main(int argc, char** argv) {
   using namespace trireme;
@@ -24,16 +21,5 @@ int main(int argc, char** argv) {
   app::add_config(cli, action);
   app::add_doctor(cli, action);
   app::add_report(cli, action);
-  try {
-    cli.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return cli.exit(e) == 0 ? 0 : static_cast<int>(ErrorKind::usage);
-  }
-  try {
-    return action();
-  } catch (...) {
-    const Error error = app::error_in_flight();
-    app::print_before_world(error);
-    return static_cast<int>(error.kind());
-  }
+  return app::run_chosen(cli, action, argc, argv);
 }
