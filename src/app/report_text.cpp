@@ -12,6 +12,8 @@
 #include <trireme/report/progress_line.h>
 #include <trireme/telemetry/phase.h>
 
+#include "report/json_in.h"
+
 namespace trireme::app {
 namespace {
 
@@ -22,22 +24,21 @@ constexpr size_t shown_sections = 10;
 constexpr size_t shown_operators = 10;
 
 /// What lies at a path of keys; null where there is nothing.
-json at(const json& object, std::initializer_list<const char*> keys) {
+const json& at(const json& object, std::initializer_list<std::string_view> keys) {
+  static const json null;
   const json* here = &object;
-  for (const char* key : keys) {
-    if (!here->is_object() || !here->contains(key)) return {};
-    here = &(*here)[key];
+  for (const std::string_view key : keys) {
+    const auto found = here->is_object() ? here->find(key) : here->end();
+    if (found == here->end()) return null;
+    here = &*found;
   }
   return *here;
 }
 
-std::optional<double> number(const json& object, std::initializer_list<const char*> keys) {
-  const json found = at(object, keys);
-  return found.is_number() ? std::optional(found.get<double>()) : std::nullopt;
-}
+std::optional<double> number(const json& object, std::initializer_list<std::string_view> keys) { return report::number_in(object, keys); }
 
-std::string text(const json& object, std::initializer_list<const char*> keys) {
-  const json found = at(object, keys);
+std::string text(const json& object, std::initializer_list<std::string_view> keys) {
+  const json& found = at(object, keys);
   return found.is_string() ? report::plain_text(found.get<std::string>()) : "";
 }
 
@@ -64,9 +65,9 @@ std::string rank_of(const json& spread) {
 std::string state_text(const json& records) {
   const std::string state = text(records, {"state"});
   std::string line = fmt::format("run {}: {}", text(records, {"path"}), state);
-  const json columns = at(records, {"metrics", "columns"});
-  if (const json steps = at(columns, {"step"}); steps.is_array() && !steps.empty()) line += fmt::format(", step {}", number_text(steps.back()));
-  const json losses = at(columns, {"loss"});
+  const json& columns = at(records, {"metrics", "columns"});
+  if (const json& steps = at(columns, {"step"}); steps.is_array() && !steps.empty()) line += fmt::format(", step {}", number_text(steps.back()));
+  const json& losses = at(columns, {"loss"});
   if (losses.is_array() && !losses.empty() && losses.back().is_number()) line += fmt::format(", loss {:.4f}", losses.back().get<double>());
   line += "\n";
   if (state != "finished" && !text(records, {"exit", "message"}).empty()) {
@@ -83,7 +84,7 @@ std::string verdict_text(const json& records) {
   const std::string words = text(records, {"report", "verdict", "text"});
   if (words.empty()) return fmt::format("\nNo verdict: {}.\n", at(records, {"metrics", "lines"}) == 0 ? "no step was measured" : "report.json has none");
   std::string all = fmt::format("\n{}{}\n", words, at(records, {"estimated"}) == true ? fmt::format("  (estimated: {})", text(records, {"note"})) : "");
-  const json advice = at(records, {"report", "verdict", "advice"});
+  const json& advice = at(records, {"report", "verdict", "advice"});
   if (advice.is_array())
     for (const json& one : advice)
       if (one.is_string()) all += fmt::format("  - {}\n", report::plain_text(one.get<std::string>()));
@@ -91,26 +92,26 @@ std::string verdict_text(const json& records) {
 }
 
 std::string phases_text(const json& report) {
-  const json phases = at(report, {"phases"});
+  const json& phases = at(report, {"phases"});
   if (!phases.is_object() || phases.empty()) return "";
   const auto step = number(report, {"step_seconds", "mean"});
   std::string all = fmt::format("\n{:<14}{:>12}{:>9}{:>12}  {}\n", "phase", "mean", "share", "most", "on");
   for (const std::string_view name : telemetry::phase_names) {
-    const json spread = at(phases, {std::string(name).c_str()});
+    const json& spread = at(phases, {name});
     const auto mean = number(spread, {"mean"});
     if (!mean || (*mean == 0 && number(spread, {"max"}).value_or(0) == 0)) continue;
     all += fmt::format("{:<14}{:>12}{:>9}{:>12}  {}\n", name, seconds(mean), step && *step > 0 ? percent(*mean / *step) : "-",
                        seconds(number(spread, {"max"})), rank_of(spread));
   }
   all += fmt::format("{:<14}{:>12}\n", "step", seconds(step));
-  if (const json peak = at(report, {"memory", "peak"}); peak.is_object())
+  if (const json& peak = at(report, {"memory", "peak"}); peak.is_object())
     all += fmt::format("peak memory {}  {}\n", mebibytes(number(peak, {"max"})), rank_of(peak));
   if (const auto goodput = number(report, {"goodput", "goodput"})) all += fmt::format("goodput {}\n", percent(goodput));
   return all;
 }
 
 std::string ranks_text(const json& report) {
-  const json ranks = at(report, {"ranks"});
+  const json& ranks = at(report, {"ranks"});
   if (!ranks.is_array() || ranks.size() < 2) return "";
   std::vector<std::pair<double, const json*>> by_work;
   for (const json& rank : ranks)
@@ -126,7 +127,7 @@ std::string ranks_text(const json& report) {
 }
 
 std::string sections_text(const json& report) {
-  const json rows = at(report, {"sections"});
+  const json& rows = at(report, {"sections"});
   if (!rows.is_array() || rows.empty()) return "";
   std::string all = fmt::format("\n{:<28}{:>10}{:>12}{:>12}{:>15}  {}\n", "section", "calls", "mean", "most", "peak memory", "on");
   for (size_t i = 0; i < std::min(shown_sections, rows.size()); ++i) {
@@ -139,11 +140,11 @@ std::string sections_text(const json& report) {
 }
 
 std::string operators_text(const json& records) {
-  const json rows = at(records, {"operators", "operators"});
+  const json& rows = at(records, {"operators", "operators"});
   if (!rows.is_array() || rows.empty()) return "";
   std::string all = fmt::format("\n{:<44}{:>10}{:>12}{:>9}\n", "operator", "calls", "self time", "share");
   for (size_t i = 0; i < std::min(shown_operators, rows.size()); ++i) {
-    const json calls = at(rows[i], {"calls"});
+    const json& calls = at(rows[i], {"calls"});
     const auto number_of_calls = calls.is_object() ? number(calls, {"mean"}) : number(rows[i], {"calls"});
     const auto self = number(rows[i], {"self_seconds", "mean"});
     all += fmt::format("{:<44}{:>10}{:>12}{:>9}\n", report::plain_text(text(rows[i], {"name"}), 43), number_of_calls ? fmt::format("{:.0f}", *number_of_calls) : "-",
@@ -155,7 +156,7 @@ std::string operators_text(const json& records) {
 }  // namespace
 
 std::string report_text(const json& records) {
-  const json report = at(records, {"report"});
+  const json& report = at(records, {"report"});
   return state_text(records) + verdict_text(records) + phases_text(report) + ranks_text(report) + sections_text(report) + operators_text(records);
 }
 

@@ -21,9 +21,10 @@ std::vector<const json*> heard(const std::vector<json>& digests, const char* key
   const auto is_copy = [](const json& digest) { return digest.contains("copy"); };
   const bool only_copies = std::ranges::all_of(digests, is_copy);
   std::vector<const json*> all;
-  for (const json& digest : digests)
+  for (const json& digest : digests) {
     if (is_copy(digest) && !only_copies) continue;
-    else if (const auto found = digest.find(key); found != digest.end() && found->is_object()) all.push_back(&*found);
+    if (const auto found = digest.find(key); found != digest.end() && found->is_object()) all.push_back(&*found);
+  }
   const bool parts = std::ranges::any_of(digests, [](const json& digest) { return digest.contains("of"); });
   if (!parts && all.size() > 1) all.erase(all.begin() + 1, all.end());
   return all;
